@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wiring: which driver serves which port, which service runs in which process."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signing and verifying for users; knows servers only by their wire formats."""

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public keys: reading, naming and checking signatures with them.
+
+A `PublicKey` knows its algorithm and nothing about trust. Names are those of Sigstore's
+PublicKeyDetails registry. ECDSA signatures are DER; RSA is PKCS#1 v1.5; Ed25519 is pure.
+"""
+
+import hashlib
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+
+from countermark.core.crypto import der
+from countermark.core.encoding import from_base64_bits
+from countermark.core.errors import AlgorithmRefused, FormatError, SignatureInvalid
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+    from cryptography.hazmat.primitives.hashes import HashAlgorithm
+
+# RSA and Ed25519 are imported where they are met, and SPKIs are taken apart here rather than by
+# `cryptography`'s serialization module: imports are most of a single verification's time.
+AnyPublicKey: TypeAlias = "ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey"
+
+_OID_EC = "1.2.840.10045.2.1"
+_OID_RSA = "1.2.840.113549.1.1.1"
+_OID_ED25519 = "1.3.101.112"
+_CURVES: dict[str, tuple[type[ec.EllipticCurve], str, str]] = {
+    "1.2.840.10045.3.1.7": (ec.SECP256R1, "PKIX_ECDSA_P256_SHA_256", "sha256"),
+    "1.3.132.0.34": (ec.SECP384R1, "PKIX_ECDSA_P384_SHA_384", "sha384"),
+    "1.3.132.0.35": (ec.SECP521R1, "PKIX_ECDSA_P521_SHA_512", "sha512"),
+}
+_HASHES: dict[str, type[SHA256] | type[SHA384] | type[SHA512]] = {
+    "sha256": SHA256,
+    "sha384": SHA384,
+    "sha512": SHA512,
+}
+_RSA_BITS = (2048, 3072, 4096)
+_MAX_SPKI_BYTES = 2048
+_PEM = re.compile(
+    r"\s*-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\s]+?)\r?\n?-----END \1-----\s*",
+    re.ASCII,
+)
+_MAX_PEM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key of an allowed kind.
+
+    Attributes:
+        spki: DER SubjectPublicKeyInfo. The reader is strict, so equal keys are equal bytes.
+        details: PublicKeyDetails name, e.g. ``PKIX_ECDSA_P256_SHA_256``.
+        hash_name: the hash the key signs with (``sha256``…); empty for pure Ed25519.
+    """
+
+    spki: bytes
+    details: str
+    hash_name: str
+
+    @classmethod
+    def from_spki(cls, data: bytes, what: str = "public key") -> "PublicKey":
+        """Read a DER SubjectPublicKeyInfo.
+
+        Raises FormatError for bytes that are no key, AlgorithmRefused for kinds that are not
+        allowed (odd RSA sizes, other curves, DSA, X25519…).
+        """
+        if len(data) > _MAX_SPKI_BYTES:
+            raise FormatError(what, f"is larger than {_MAX_SPKI_BYTES} bytes")
+        info = der.Reader(data, what).sequence()
+        algorithm = info.sequence()
+        kind = algorithm.oid()
+        bits = der.decode_bit_string(info.read(), what)
+        info.end()
+        if kind == _OID_EC:
+            curve = algorithm.oid()
+            if curve not in _CURVES:
+                raise AlgorithmRefused(f"{what}: curve {curve} is not allowed")
+            details, hash_name = _CURVES[curve][1:]
+        elif kind == _OID_RSA:
+            algorithm.read(der.NULL)
+            details, hash_name = _rsa_details(bits, what), "sha256"
+        elif kind == _OID_ED25519:
+            details, hash_name = "PKIX_ED25519", ""
+        else:
+            raise AlgorithmRefused(f"{what}: keys of algorithm {kind} are not allowed")
+        algorithm.end()
+        key = cls(data, details, hash_name)
+        try:
+            _load(key)
+        except UnsupportedAlgorithm as error:
+            raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed") from error
+        except ValueError as error:
+            raise FormatError(what, "is not a valid key of its kind") from error
+        return key
+
+    @classmethod
+    def from_pem(cls, text: str, what: str = "public key") -> "PublicKey":
+        """Read one PEM ``PUBLIC KEY`` block."""
+        label, data = decode_pem(text, what)
+        if label != "PUBLIC KEY":
+            raise FormatError(what, f"is a PEM {label!r} block instead of 'PUBLIC KEY'")
+        return cls.from_spki(data, what)
+
+    @property
+    def key_id(self) -> bytes:
+        """SHA-256 of the SPKI: log id of v1 and CT logs, RFC 6962 section 3.2."""
+        return hashlib.sha256(self.spki).digest()
+
+    def to_pem(self) -> str:
+        """PEM ``PUBLIC KEY``, 64 columns, final newline."""
+        return encode_pem("PUBLIC KEY", self.spki)
+
+    def verify(self, signature: bytes, message: bytes, what: str = "signature") -> None:
+        """Check a signature over `message`. Raises SignatureInvalid."""
+        self._check(signature, message, self.hash_name, what, prehashed=False)
+
+    def verify_digest(
+        self, signature: bytes, digest: bytes, hash_name: str, what: str = "signature"
+    ) -> None:
+        """Check a signature over data known by its digest (not possible for Ed25519)."""
+        self._check(signature, digest, hash_name, what, prehashed=True)
+
+    def verify_with_hash(
+        self, signature: bytes, message: bytes, hash_name: str, what: str = "signature"
+    ) -> None:
+        """Check a signature made with another hash than the key's own, e.g. P-384 with SHA-256."""
+        self._check(signature, message, hash_name, what, prehashed=False)
+
+    def _check(
+        self,
+        signature: bytes,
+        data: bytes,
+        hash_name: str,
+        what: str,
+        *,
+        prehashed: bool,
+    ) -> None:
+        key = _load(self)
+        try:
+            if self.details == "PKIX_ED25519":
+                if prehashed:
+                    raise AlgorithmRefused(f"{what}: an Ed25519 key cannot check a bare digest")
+                key.verify(signature, data)  # type: ignore[call-arg]
+                return
+            algorithm: HashAlgorithm | Prehashed = _algorithm(hash_name, prehashed=prehashed)
+            if isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(signature, data, ec.ECDSA(algorithm))
+            else:
+                from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+                key.verify(signature, data, PKCS1v15(), algorithm)  # type: ignore[call-arg]
+        except InvalidSignature as error:
+            raise SignatureInvalid(f"{what} does not verify under the key") from error
+        except ValueError as error:  # a digest of the wrong length
+            raise SignatureInvalid(f"{what}: {error}") from error
+
+
+def _algorithm(hash_name: str, *, prehashed: bool) -> "HashAlgorithm | Prehashed":
+    algorithm = _HASHES[hash_name]()
+    if not prehashed:
+        return algorithm
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+    return Prehashed(algorithm)
+
+
+def _rsa_details(bits: bytes, what: str) -> str:
+    reader = der.Reader(bits, what).sequence()
+    size = reader.integer().bit_length()
+    if size not in _RSA_BITS:
+        raise AlgorithmRefused(f"{what}: RSA keys of {size} bits are not allowed")
+    return f"PKIX_RSA_PKCS1V15_{size}_SHA256"
+
+
+@lru_cache(maxsize=512)
+def _load(key: PublicKey) -> AnyPublicKey:
+    info = der.Reader(key.spki, "public key").sequence()
+    algorithm = info.sequence()
+    kind = algorithm.oid()
+    bits = der.decode_bit_string(info.read(), "public key")
+    if kind == _OID_EC:
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[algorithm.oid()][0](), bits)
+    if kind == _OID_ED25519:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        return Ed25519PublicKey.from_public_bytes(bits)
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+
+    reader = der.Reader(bits, "RSA public key").sequence()
+    modulus, exponent = reader.integer(), reader.integer()
+    reader.end()
+    return RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def encode_pem(label: str, data: bytes) -> str:
+    """PEM with 64 columns and a final newline (RFC 7468)."""
+    body = b64encode(data).decode("ascii")
+    lines = "\n".join(body[start : start + 64] for start in range(0, len(body), 64))
+    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n"
+
+
+def decode_pem(text: str, what: str) -> tuple[str, bytes]:
+    """Label and content of exactly one PEM block, white space around it allowed."""
+    blocks = decode_pem_blocks(text, what)
+    if len(blocks) != 1:
+        raise FormatError(what, f"holds {len(blocks)} PEM blocks instead of one")
+    return blocks[0]
+
+
+def decode_pem_blocks(text: str, what: str, *, maximum: int = 10) -> list[tuple[str, bytes]]:
+    """Labels and contents of one or more PEM blocks with nothing but white space between."""
+    if len(text) > _MAX_PEM_BYTES:
+        raise FormatError(what, f"is larger than {_MAX_PEM_BYTES} bytes of PEM")
+    blocks: list[tuple[str, bytes]] = []
+    position = 0
+    while position < len(text):
+        match = _PEM.match(text, position)
+        if match is None:
+            raise FormatError(what, "is not PEM")
+        if len(blocks) == maximum:
+            raise FormatError(what, f"holds more than {maximum} PEM blocks")
+        blocks.append((match[1], from_base64_bits("".join(match[2].split()), what)))
+        position = match.end()
+    if not blocks:
+        raise FormatError(what, "is empty")
+    return blocks

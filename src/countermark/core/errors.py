@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error Countermark raises on purpose.
+
+    CountermarkError
+    ├── FormatError                 bytes are not what they claim to be       the sender acts
+    ├── RequestRejected             well-formed, but must change              the caller acts
+    │   ├── TokenRejected
+    │   ├── PossessionUnproven
+    │   ├── AlgorithmRefused
+    │   └── DuplicateEntry
+    ├── VerificationError           the evidence does not prove the claim     the user decides
+    │   ├── SignatureInvalid
+    │   ├── InclusionInvalid
+    │   ├── ConsistencyInvalid
+    │   ├── ChainInvalid
+    │   ├── SCTInvalid
+    │   ├── TimeUnproven
+    │   └── IdentityMismatch
+    ├── NotFound                    nothing under that name                   the caller acts
+    ├── Unavailable                 try again later                           the caller waits
+    │   ├── Pushback
+    │   └── UpstreamDown
+    ├── Conflict                    state moved; read again                   our code acts
+    ├── InvariantBroken             our bug or a damaged store                an operator, now
+    │   └── OutcomeUnknown          a write may or may not have happened      the process exits
+    └── SettingsError               refuses to start                          an operator
+
+Each class has a stable `code`: the JSON field, the metric label and the anchor in the docs.
+HTTP statuses live in `httpkit.problems`, exit codes in `cli.exits`.
+"""
+
+from typing import ClassVar
+
+
+class CountermarkError(Exception):
+    """Base of all our errors. `str(error)` is one sentence a person can act on."""
+
+    code: ClassVar[str] = "error"
+
+
+class FormatError(CountermarkError):
+    """Foreign bytes that are not what they claim to be.
+
+    Attributes:
+        what: the field or document at fault, as its specification calls it.
+        why: what is wrong with it.
+    """
+
+    code = "format"
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+        self.what = what
+        self.why = why
+
+    def __reduce__(self) -> tuple[type["FormatError"], tuple[str, str]]:
+        return (type(self), (self.what, self.why))
+
+
+class RequestRejected(CountermarkError):
+    """A well-formed request that we will not carry out as it stands."""
+
+    code = "request-rejected"
+
+
+class TokenRejected(RequestRejected):
+    """An identity token that is not acceptable: issuer, audience, signature, time or claims."""
+
+    code = "token-rejected"
+
+
+class PossessionUnproven(RequestRejected):
+    """The requester did not show that it holds the private key to be certified."""
+
+    code = "possession-unproven"
+
+
+class AlgorithmRefused(RequestRejected):
+    """A key type, key size, curve or hash outside the allowed list."""
+
+    code = "algorithm-refused"
+
+
+class DuplicateEntry(RequestRejected):
+    """The log holds this entry already, at `log_index` of its tree."""
+
+    code = "duplicate-entry"
+
+    def __init__(self, message: str, log_index: int) -> None:
+        super().__init__(message)
+        self.log_index = log_index
+
+
+class VerificationError(CountermarkError):
+    """The evidence does not prove the claim."""
+
+    code = "verification"
+
+
+class SignatureInvalid(VerificationError):
+    """A signature does not verify under the key it should."""
+
+    code = "signature-invalid"
+
+
+class InclusionInvalid(VerificationError):
+    """A log entry, its inclusion proof, its promise or its checkpoint does not hold."""
+
+    code = "inclusion-invalid"
+
+
+class ConsistencyInvalid(VerificationError):
+    """Two tree heads of one log do not extend each other."""
+
+    code = "consistency-invalid"
+
+
+class ChainInvalid(VerificationError):
+    """No certificate path to a trusted authority that is valid at the proven time."""
+
+    code = "chain-invalid"
+
+
+class SCTInvalid(VerificationError):
+    """No trusted certificate-transparency log vouches for the certificate."""
+
+    code = "sct-invalid"
+
+
+class TimeUnproven(VerificationError):
+    """No trusted party says when the signature existed, or it was the wrong time."""
+
+    code = "time-unproven"
+
+
+class IdentityMismatch(VerificationError):
+    """Somebody else signed: the identity or issuer is not the expected one."""
+
+    code = "identity-mismatch"
+
+
+class NotFound(CountermarkError):
+    """Nothing exists under the name asked for."""
+
+    code = "not-found"
+
+
+class Unavailable(CountermarkError):
+    """Cannot be done now; the same request may succeed later."""
+
+    code = "unavailable"
+
+
+class Pushback(Unavailable):
+    """Too much is queued. Wait `retry_after_s` seconds."""
+
+    code = "pushback"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamDown(Unavailable):
+    """Another service that this one needs did not answer."""
+
+    code = "upstream-down"
+
+
+class Conflict(CountermarkError):
+    """The stored state is not the one the caller read."""
+
+    code = "conflict"
+
+
+class InvariantBroken(CountermarkError):
+    """Our bug, or a damaged store. Stop the log; an operator must look."""
+
+    code = "invariant-broken"
+
+
+class OutcomeUnknown(InvariantBroken):
+    """A write failed half way: it may be durable or not. Only a fresh process can tell."""
+
+    code = "outcome-unknown"
+
+
+class SettingsError(CountermarkError):
+    """The configuration cannot be used; all faults are listed at once."""
+
+    code = "settings"
