@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Server CPU of a log entry, a certificate and a timestamp, beside their public-key floors."""
+
+import hashlib
+import json
+import os
+import statistics
+from collections.abc import Sequence
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from bench.instance import (
+    Instance,
+    SigningKey,
+    hashedrekord,
+    instance,
+    new_keys,
+    signing_cert_requests,
+)
+from bench.load import LoadResult, post, run_load
+from bench.measure import GroupCPU, Row, cpu_per_call, percentile, spread
+from countermark.core.crypto import der
+
+WINDOWS = 7
+CLIENTS = 32
+V1_ENTRIES = "/api/v1/log/entries"
+
+
+def floors() -> dict[str, float]:
+    """CPU seconds of one operation with `cryptography`, by name."""
+    message = b"x" * 200
+    key = ec.generate_private_key(ec.SECP256R1())
+    algorithm = ec.ECDSA(SHA256())
+    signature = key.sign(message, algorithm)
+    public = key.public_key()
+    rsa_key = rsa.generate_private_key(65537, 2048)
+    rsa_signature = rsa_key.sign(message, padding.PKCS1v15(), SHA256())
+    rsa_public = rsa_key.public_key()
+    return {
+        "P-256 sign": cpu_per_call(lambda: key.sign(message, algorithm)),
+        "P-256 verify": cpu_per_call(lambda: public.verify(signature, message, algorithm)),
+        "RS256 verify": cpu_per_call(
+            lambda: rsa_public.verify(rsa_signature, message, padding.PKCS1v15(), SHA256())
+        ),
+    }
+
+
+def _windows(
+    running: Instance, windows: Sequence[Sequence[bytes]], expected: int, *, clients: int
+) -> tuple[list[float], list[LoadResult], list[dict[str, float]]]:
+    """Server CPU seconds a request in each window, with the floors timed between windows."""
+    cpu = GroupCPU(running.process.pid)
+    costs, results, sampled = [], [], []
+    for requests in windows:
+        sampled.append(floors())
+        cpu.start()
+        result = run_load(running.port, requests, clients=clients)
+        costs.append(cpu.seconds() / len(requests))
+        if set(result.statuses) != {expected}:
+            raise SystemExit(f"unexpected answers: {dict(result.statuses)}")
+        results.append(result)
+    return costs, results, sampled
+
+
+def _row(
+    work: str,
+    costs: Sequence[float],
+    results: Sequence[LoadResult],
+    floor: Sequence[float],
+    name: str,
+) -> Row:
+    latencies = [latency for result in results for latency in result.latencies_s]
+    return Row(
+        work,
+        statistics.median(costs) * 1e6,
+        "µs server CPU",
+        spread(costs) * 1e6,
+        statistics.median(floor) * 1e6,
+        name,
+        {
+            "ratio_of_windows": round(
+                statistics.median(c / f for c, f in zip(costs, floor, strict=True)), 2
+            ),
+            "per_second": round(statistics.median(r.per_second for r in results)),
+            "p50_ms": round(percentile(latencies, 0.5) * 1e3, 2),
+            "p99_ms": round(percentile(latencies, 0.99) * 1e3, 2),
+            "requests": len(latencies),
+        },
+    )
+
+
+def _entries(signers: Sequence[SigningKey], count: int) -> list[list[bytes]]:
+    return [
+        [
+            post(V1_ENTRIES, hashedrekord(signers[n % len(signers)], n), "application/json")
+            for n in range(count)
+        ]
+        for _ in range(WINDOWS)
+    ]
+
+
+def _v1_rows(running: Instance, signers: Sequence[SigningKey], kind: str) -> list[Row]:
+    run_load(running.port, _entries(signers, 300)[0], clients=CLIENTS)  # warm
+    costs, results, sampled = _windows(running, _entries(signers, 1500), 201, clients=CLIENTS)
+    floor = [s["P-256 verify"] + s["P-256 sign"] for s in sampled]
+    rows = [
+        _row(
+            f"v1 POST hashedrekord, {kind}, {CLIENTS} clients",
+            costs,
+            results,
+            floor,
+            "P-256 verify + sign",
+        )
+    ]
+    costs, results, sampled = _windows(running, _entries(signers, 150), 201, clients=1)
+    floor = [s["P-256 verify"] + s["P-256 sign"] for s in sampled]
+    rows.append(
+        _row(
+            f"v1 POST hashedrekord, {kind}, 1 client", costs, results, floor, "P-256 verify + sign"
+        )
+    )
+    return rows
+
+
+def _certificates(running: Instance, token: str) -> tuple[Row, list[SigningKey]]:
+    signers = new_keys(400)
+    requests = [
+        post("/api/v2/signingCert", body, "application/json")
+        for body in signing_cert_requests(token, signers)
+    ]
+    run_load(running.port, requests[:100], clients=CLIENTS)  # warm
+    windows = [requests] * WINDOWS
+    costs, results, sampled = _windows(running, windows, 200, clients=CLIENTS)
+    floor = [s["RS256 verify"] + 2 * s["P-256 verify"] + 3 * s["P-256 sign"] for s in sampled]
+    row = _row(
+        f"certificate with embedded SCT, {CLIENTS} clients",
+        costs,
+        results,
+        floor,
+        "RS256 verify + 2 P-256 verify + 3 sign",
+    )
+    # one client at a time keeps the answers in the order of the keys
+    issued = run_load(running.port, requests, clients=1, keep=True)
+    row.detail["p50_ms_one_client"] = round(percentile(issued.latencies_s, 0.5) * 1e3, 2)
+    leaves = [
+        json.loads(reply)["signedCertificateEmbeddedSct"]["chain"]["certificates"][0].strip() + "\n"
+        for reply in issued.replies
+    ]
+    return row, [
+        SigningKey(signer.key, leaf.encode()) for signer, leaf in zip(signers, leaves, strict=True)
+    ]
+
+
+def _timestamp_request(number: int) -> bytes:
+    digest = hashlib.sha256(b"%d" % number).digest()
+    sha256 = der.sequence(der.oid("2.16.840.1.101.3.4.2.1"), der.NULL_VALUE)
+    nonce = int.from_bytes(os.urandom(8))
+    return der.sequence(
+        der.integer(1),
+        der.sequence(sha256, der.octet_string(digest)),
+        der.integer(nonce),
+        der.boolean(True),
+    )
+
+
+def _timestamps(running: Instance) -> Row:
+    windows = [
+        [
+            post("/api/v1/timestamp", _timestamp_request(n), "application/timestamp-query")
+            for n in range(1500)
+        ]
+        for _ in range(WINDOWS)
+    ]
+    run_load(running.port, windows[0][:300], clients=CLIENTS)  # warm
+    costs, results, sampled = _windows(running, windows, 200, clients=CLIENTS)
+    floor = [s["P-256 sign"] for s in sampled]
+    return _row(f"timestamp token, {CLIENTS} clients", costs, results, floor, "P-256 sign")
+
+
+def run() -> list[Row]:
+    """Every row that one running instance gives."""
+    with instance() as running:
+        cpu = GroupCPU(running.process.pid)
+        rows = [
+            Row("`up` to ready, first time", running.ready_s, "s", limit=4.0, limit_name="budget"),
+            Row(
+                "idle memory of the group, empty log",
+                cpu.memory_mb(),
+                "MB",
+                limit=250.0,
+                limit_name="budget",
+            ),
+        ]
+        token = running.token()
+        jwt.decode(token, options={"verify_signature": False})  # fail here rather than in the load
+        certificate_row, certified = _certificates(running, token)
+        rows += _v1_rows(running, new_keys(400), "plain key")
+        rows += _v1_rows(running, certified, "certificate")
+        rows += [certificate_row, _timestamps(running)]
+        rows.append(
+            Row(
+                "memory of the group after the load",
+                cpu.memory_mb(),
+                "MB",
+                limit=250.0,
+                limit_name="budget",
+            )
+        )
+    return rows
