@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-origin access, for the APIs that upstream opens to every origin (CA, log, TSA)."""
+
+from collections.abc import Iterable, Sequence
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from countermark.httpkit.replies import BytesReply
+
+_VARY = (b"vary", b"Origin")
+_ANY = (b"access-control-allow-origin", b"*")
+
+
+def cors(
+    routes: Iterable[BaseRoute],
+    *,
+    methods: Sequence[str] = ("GET", "POST", "HEAD"),
+    headers: Sequence[str] = ("Accept", "Content-Type", "X-Requested-With"),
+) -> list[BaseRoute]:
+    """The same routes, readable by pages of any origin, preflights answered.
+
+    No credentials, no exposed headers. Reply headers are added only to requests that have an
+    Origin, as Rekor v1 and Fulcio do.
+    """
+    opened = list(routes)
+    preflight = [
+        _ANY,
+        _VARY,
+        (b"access-control-allow-methods", ", ".join(methods).encode("ascii")),
+        (b"access-control-allow-headers", ", ".join(headers).encode("ascii")),
+        (b"access-control-max-age", b"600"),
+    ]
+    for route in opened:
+        if isinstance(route, Route):
+            route.app = _CrossOrigin(route.app, preflight)
+            if route.methods is not None:
+                route.methods.add("OPTIONS")
+    return opened
+
+
+class _CrossOrigin:
+    def __init__(self, app: ASGIApp, preflight: list[tuple[bytes, bytes]]) -> None:
+        self._app = app
+        self._preflight = preflight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            await BytesReply(b"", 204, list(self._preflight))(scope, receive, send)
+            return
+        if not any(name == b"origin" for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], _ANY, _VARY]
+            await send(message)
+
+        await self._app(scope, receive, send_open)
