@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an instance is, as written at `init` and never changed: URLs, logs, key names."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from countermark.core.errors import InvariantBroken, SettingsError
+from countermark.drivers.durable import PUBLIC, replace_file
+
+V1_LOG: Final = "rekor-v1-1"
+CT_LOG: Final = "ct-main"
+
+# Names of online keys; a log's key is called as the log.
+CA_KEY: Final = "ca"
+TSA_KEY: Final = "tsa"
+LOGIN_KEY: Final = "login"
+TUF_KEY: Final = "tuf-online"
+# Names of root keys.
+CA_ROOT_KEY: Final = "ca-root"
+TSA_ROOT_KEY: Final = "tsa-root"
+TUF_ROOT_KEY: Final = "tuf-root"
+
+
+# The host goes into log origins, which must be one word, and into certificates' names.
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One log. Everything here is part of its identity, fixed when it is created.
+
+    Attributes:
+        name: its name in the store, and of its folder.
+        kind: which personality sequences it.
+        base_url: where clients reach it; its `baseUrl` in the trusted root.
+        origin: first line of its checkpoints.
+        key: name of its online key.
+        tree_id: number of the v1 shard, 1 ≤ tree_id < 2**63; 0 for a CT log.
+    """
+
+    name: str
+    kind: Literal["rekor-v1", "ct"]
+    base_url: str
+    origin: str
+    key: str
+    tree_id: int = 0
+
+    @property
+    def note_name(self) -> str:
+        """Name on the signature line of its checkpoints; for v1 the origin without the tree."""
+        return self.origin.partition(" - ")[0]
+
+
+class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One instance.
+
+    Attributes:
+        base_url: scheme, host and port, no path and no final slash.
+        created: when `init` ran, whole seconds, UTC; everything in the trust root starts then.
+        logs: all its logs.
+        embedded_issuer: whether it has a development login of its own.
+    """
+
+    base_url: str
+    created: datetime
+    logs: tuple[LogConfig, ...]
+    embedded_issuer: bool = True
+
+    @property
+    def hostname(self) -> str:
+        """The host of the base URL, without port."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def issuer_url(self) -> str:
+        """The embedded issuer's `iss`."""
+        return f"{self.base_url}/oidc"
+
+    @property
+    def tsa_url(self) -> str:
+        """Where timestamps are asked for."""
+        return f"{self.base_url}/api/v1/timestamp"
+
+    @property
+    def tuf_url(self) -> str:
+        """Where the TUF repository is."""
+        return f"{self.base_url}/tuf"
+
+    def log(self, name: str) -> LogConfig:
+        """The log of that name. Raises InvariantBroken."""
+        for log in self.logs:
+            if log.name == name:
+                return log
+        raise InvariantBroken(f"instance.json lists no log {name}")
+
+    def serialize(self) -> bytes:
+        """As indented JSON, so that ``InstanceConfig.parse(c.serialize()) == c``."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def parse(cls, data: bytes) -> "InstanceConfig":
+        """Read what `serialize` wrote. Raises InvariantBroken: the file is ours alone."""
+        try:
+            config = msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvariantBroken(f"instance.json is damaged: {error}") from error
+        if config.created.tzinfo is None:
+            raise InvariantBroken("instance.json is damaged: `created` has no time zone")
+        return config
+
+
+def new_instance(base_url: str, created: datetime, tree_id: int) -> InstanceConfig:
+    """The configuration of a new instance with one v1 log and one CT log.
+
+    Raises SettingsError if `base_url` is not a scheme and a host with an optional port.
+    """
+    parts = _check_base_url(base_url)
+    host = parts.hostname or ""
+    authority = base_url.partition("://")[2]
+    return InstanceConfig(
+        base_url=base_url,
+        created=created,
+        logs=(
+            LogConfig(
+                name=V1_LOG,
+                kind="rekor-v1",
+                base_url=base_url,
+                origin=f"{host} - {tree_id}",
+                key=V1_LOG,
+                tree_id=tree_id,
+            ),
+            LogConfig(
+                name=CT_LOG,
+                kind="ct",
+                base_url=f"{base_url}/ctlog/main",
+                origin=f"{authority}/ctlog/main",
+                key=CT_LOG,
+            ),
+        ),
+    )
+
+
+def load_instance(path: Path) -> InstanceConfig:
+    """Read instance.json. Raises SettingsError, InvariantBroken."""
+    try:
+        return InstanceConfig.parse(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def save_instance(path: Path, config: InstanceConfig) -> None:
+    """Write instance.json durably. Raises OSError."""
+    replace_file(path, config.serialize(), PUBLIC)
+
+
+def _check_base_url(base_url: str) -> SplitResult:
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"base URL {base_url!r}: {error}") from error
+    authority = base_url.partition("://")[2]
+    wanted = (parts.hostname or "") if port is None else f"{parts.hostname}:{port}"
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
+        raise SettingsError(f"base URL {base_url!r} is not http(s)://host[:port]")
+    if authority != wanted:
+        raise SettingsError(
+            f"base URL {base_url!r} has more than a lower-case host name and a port"
+        )
+    return parts

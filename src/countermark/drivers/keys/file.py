@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Private keys in encrypted PKCS#8 files (RFC 5958, PBES2), one key a file, mode 0600.
+
+The decrypted key stays in this process's memory for as long as the signer lives. Whoever can
+read the file and its passphrase can sign as us.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from countermark.core.crypto.keys import PublicKey
+from countermark.core.errors import AlgorithmRefused, FormatError, SettingsError
+from countermark.drivers.durable import SECRET, create_file
+
+P256: Final = "PKIX_ECDSA_P256_SHA_256"
+P384: Final = "PKIX_ECDSA_P384_SHA_384"
+ED25519: Final = "PKIX_ED25519"
+RSA_2048: Final = "PKIX_RSA_PKCS1V15_2048_SHA256"
+RSA_3072: Final = "PKIX_RSA_PKCS1V15_3072_SHA256"
+RSA_4096: Final = "PKIX_RSA_PKCS1V15_4096_SHA256"
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+_GENERATORS: dict[str, Callable[[], PrivateKey]] = {
+    P256: lambda: ec.generate_private_key(ec.SECP256R1()),
+    P384: lambda: ec.generate_private_key(ec.SECP384R1()),
+    ED25519: ed25519.Ed25519PrivateKey.generate,
+    RSA_2048: lambda: rsa.generate_private_key(65537, 2048),
+    RSA_3072: lambda: rsa.generate_private_key(65537, 3072),
+    RSA_4096: lambda: rsa.generate_private_key(65537, 4096),
+}
+_MAX_FILE_BYTES = 16 * 1024
+
+
+class FileSigner:
+    """A private key held in memory. A `Signer`; any number of threads may use it at once."""
+
+    __slots__ = ("_public_key", "_sign")
+
+    def __init__(self, key: PrivateKey) -> None:
+        spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self._public_key = PublicKey.from_spki(spki, "key file")
+        self._sign = _bound_sign(key, self._public_key.details)
+
+    def __repr__(self) -> str:
+        return f"FileSigner({self._public_key.details}, {self._public_key.key_id.hex()[:16]})"
+
+    @property
+    def public_key(self) -> PublicKey:
+        """Its public half."""
+        return self._public_key
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign with the key's own hash: ECDSA as DER, RSA as PKCS#1 v1.5, Ed25519 pure."""
+        return self._sign(message)
+
+
+def create_key(path: Path, algorithm: str, passphrase: bytes) -> FileSigner:
+    """Generate a key and write its file, which must not exist.
+
+    Args:
+        path: the file to make; its folder exists.
+        algorithm: a PublicKeyDetails name, one of the constants above.
+        passphrase: what encrypts it, not empty.
+
+    Raises AlgorithmRefused, FileExistsError, OSError.
+    """
+    if algorithm not in _GENERATORS:
+        raise AlgorithmRefused(f"keys of kind {algorithm} cannot be kept in a file")
+    key = _GENERATORS[algorithm]()
+    encryption = BestAvailableEncryption(passphrase)
+    create_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), SECRET)
+    return FileSigner(key)
+
+
+def load_signer(path: Path, passphrase: bytes) -> FileSigner:
+    """Read a key file made by `create_key` or by ``openssl pkcs8 -topk8``.
+
+    Raises SettingsError if it is missing, readable by others, not encrypted or encrypted with
+    another passphrase; FormatError if it is no key; AlgorithmRefused for kinds we do not use.
+    """
+    return FileSigner(_decrypt(read_secret(path), passphrase, path.name))
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret file. Raises SettingsError if it is missing or others can read it."""
+    try:
+        with path.open("rb") as file:
+            # Asked of the open file: what is checked is what is read.
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
+                raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise FormatError(path.name, f"is larger than {_MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _decrypt(pem: bytes, passphrase: bytes, what: str) -> PrivateKey:
+    if b"ENCRYPTED" not in pem:
+        raise SettingsError(f"{what} is not an encrypted key: refusing to use it")
+    try:
+        key = load_pem_private_key(pem, passphrase)
+    except UnsupportedAlgorithm as error:
+        raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed") from error
+    except TypeError as error:
+        raise SettingsError(f"{what} is not an encrypted key: refusing to use it") from error
+    except ValueError as error:
+        if "password" in str(error).lower() or "decrypt" in str(error).lower():
+            raise SettingsError(f"{what} does not open with the passphrase given") from error
+        raise FormatError(what, "is not an encrypted PKCS#8 private key in PEM") from error
+    if not isinstance(key, PrivateKey):
+        raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed")
+    return key
+
+
+def _bound_sign(key: PrivateKey, details: str) -> Callable[[bytes], bytes]:
+    # Everything that does not depend on the message is made once: this is the log's hot path.
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign
+    if isinstance(key, rsa.RSAPrivateKey):
+        rsa_sign, padding, digest = key.sign, PKCS1v15(), SHA256()
+        return lambda message: rsa_sign(message, padding, digest)
+    if details not in (P256, P384):
+        raise AlgorithmRefused(f"keys of kind {details} cannot sign")
+    ec_sign, scheme = key.sign, ec.ECDSA(SHA256() if details == P256 else SHA384())
+    return lambda message: ec_sign(message, scheme)
