@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command group: one table of commands, each loaded when it is used.
+
+A new command is a line in `COMMANDS`. What it does lives in a module of its own.
+"""
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import click
+
+from countermark.core.errors import CountermarkError
+
+
+class Entry(NamedTuple):
+    """A command of the table.
+
+    Attributes:
+        section: the heading under which `--help` lists it.
+        target: ``module:attribute`` of a click command, or of a ``run(argv) -> int``.
+        help: one line for the list.
+    """
+
+    section: str
+    target: str
+    help: str
+
+
+_SIGN, _RUN = "Sign and verify", "Run an instance"
+COMMANDS: dict[str, Entry] = {
+    "sign": Entry(_SIGN, "countermark.cli.sign_command:sign", "Sign files as yourself."),
+    "verify": Entry(
+        _SIGN, "countermark.cli.verify_command:run", "Check who signed files, offline."
+    ),
+    "inspect": Entry(
+        _SIGN, "countermark.cli.inspect_command:run", "Show what a bundle holds, unjudged."
+    ),
+    "login": Entry(_SIGN, "countermark.cli.login_command:login", "Say who you are."),
+    "demo": Entry(
+        _RUN, "countermark.cli.demo_command:demo", "Sign and verify a file, start to end."
+    ),
+    "up": Entry(_RUN, "countermark.cli.serve_commands:up", "Bring up an instance, and keep it."),
+    "init": Entry(_RUN, "countermark.cli.serve_commands:init", "Create an instance's data only."),
+    "status": Entry(
+        _RUN, "countermark.cli.serve_commands:status", "Show whether an instance is well."
+    ),
+    "log": Entry(_RUN, "countermark.cli.log_commands:log", "Look into and check the logs."),
+}
+_SERVER_MODULES = frozenset(
+    (
+        "httptools",
+        "jinja2",
+        "jwt",
+        "rocksdict",
+        "securesystemslib",
+        "starlette",
+        "uvicorn",
+        "uvloop",
+    )
+)
+
+
+class CommandTable(click.Group):
+    """A group that imports a command only when it runs, and lists all without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; one that needs packages which are not installed says so."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module_name, attribute = entry.target.split(":")
+        try:
+            loaded = getattr(importlib.import_module(module_name), attribute)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _SERVER_MODULES:
+                raise
+            raise click.ClickException(
+                f"`countermark {cmd_name}` needs the server: pip install 'countermark[server]'"
+            ) from error
+        assert isinstance(loaded, click.Command), f"{entry.target} is no click command"
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list by section, from the table alone."""
+        for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name, entry.help)
+                        for name, entry in COMMANDS.items()
+                        if entry.section == section
+                    ]
+                )
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="countermark", message="countermark %(version)s")
+def cli() -> None:
+    """A whole Sigstore in one program: sign, certify, log, timestamp and verify."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line without its program name; returns the exit code."""
+    try:
+        result = cli.main(arguments, prog_name="countermark", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except CountermarkError as error:
+        print(f"countermark: {error}", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
