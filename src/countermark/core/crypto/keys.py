@@ -8,9 +8,8 @@ PublicKeyDetails registry. ECDSA signatures are DER; RSA is PKCS#1 v1.5; Ed25519
 import hashlib
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,8 +50,7 @@ _PEM = re.compile(
 _MAX_PEM_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(NamedTuple):
     """A public key of an allowed kind.
 
     Attributes:

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""X.509 certificates (RFC 5280): reading them and asking what they say.
+
+A `Certificate` is parsed and nothing more; whether anybody vouches for it is for `chain`.
+Values are named tuples because they cost a tenth of a dataclass to define, and imports are
+most of a single verification's time.
+"""
+
+import hashlib
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from countermark.core.crypto import der
+from countermark.core.crypto.keys import PublicKey, decode_pem_blocks, encode_pem
+from countermark.core.errors import AlgorithmRefused, FormatError
+
+OID_SUBJECT_KEY_ID = "2.5.29.14"
+OID_KEY_USAGE = "2.5.29.15"
+OID_SUBJECT_ALT_NAME = "2.5.29.17"
+OID_BASIC_CONSTRAINTS = "2.5.29.19"
+OID_AUTHORITY_KEY_ID = "2.5.29.35"
+OID_EXTENDED_KEY_USAGE = "2.5.29.37"
+OID_SCT_LIST = "1.3.6.1.4.1.11129.2.4.2"
+OID_PRECERT_POISON = "1.3.6.1.4.1.11129.2.4.3"
+
+EKU_CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
+EKU_TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
+
+KEY_USAGE_DIGITAL_SIGNATURE, KEY_USAGE_CERT_SIGN = 0, 5
+
+# Signature algorithm OIDs → (the key kind they need, hash; empty for pure Ed25519).
+_SIGNATURES = {
+    "1.2.840.10045.4.3.2": ("ECDSA", "sha256"),
+    "1.2.840.10045.4.3.3": ("ECDSA", "sha384"),
+    "1.2.840.10045.4.3.4": ("ECDSA", "sha512"),
+    "1.2.840.113549.1.1.11": ("RSA", "sha256"),
+    "1.2.840.113549.1.1.12": ("RSA", "sha384"),
+    "1.2.840.113549.1.1.13": ("RSA", "sha512"),
+    "1.3.101.112": ("ED25519", ""),
+}
+_EXTENSIONS = der.context(3)
+MAX_CERTIFICATE_BYTES = 64 * 1024
+
+
+class Extension(NamedTuple):
+    """One extension: dotted OID, critical flag, and the bytes inside its OCTET STRING."""
+
+    oid: str
+    critical: bool
+    value: bytes
+
+
+class GeneralName(NamedTuple):
+    """One subject alternative name.
+
+    Attributes:
+        kind: ``email``, ``uri``, ``dns``, or the dotted type-id of an otherName.
+        value: its text; an otherName's UTF8String is decoded.
+    """
+
+    kind: str
+    value: str
+
+
+class Certificate(NamedTuple):
+    """A parsed X.509 certificate.
+
+    Attributes:
+        der: the whole certificate.
+        version: 1, 2 or 3.
+        serial: the serial number; may be negative in bad certificates.
+        signature_algorithm: dotted OID.
+        issuer: DER Name of the issuer.
+        not_before: start of validity, inclusive.
+        not_after: end of validity, inclusive.
+        subject: DER Name; empty names are ``30 00``.
+        spki: DER SubjectPublicKeyInfo, not judged yet (see `public_key`).
+        extensions: in the order of the certificate, no OID twice.
+        tbs: DER TBSCertificate, the bytes that are signed.
+        signature: the issuer's signature over `tbs`.
+    """
+
+    der: bytes
+    version: int
+    serial: int
+    signature_algorithm: str
+    issuer: bytes
+    not_before: datetime
+    not_after: datetime
+    subject: bytes
+    spki: bytes
+    extensions: tuple[Extension, ...]
+    tbs: bytes
+    signature: bytes
+
+    @classmethod
+    def parse(cls, data: bytes, what: str = "certificate") -> "Certificate":
+        """Read one DER certificate. Raises FormatError naming `what`."""
+        if len(data) > MAX_CERTIFICATE_BYTES:
+            raise FormatError(what, f"is larger than {MAX_CERTIFICATE_BYTES} bytes")
+        return _parse(data, what)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The certified key. Raises FormatError or AlgorithmRefused if it is not an allowed one."""
+        return _public_key(self.spki)
+
+    @property
+    def is_self_issued(self) -> bool:
+        """Whether subject and issuer are the same name, as in a root."""
+        return self.subject == self.issuer
+
+    @property
+    def issuer_key_hash(self) -> bytes:
+        """SHA-256 of this certificate's SPKI: how an SCT names the issuer (RFC 6962 §3.2)."""
+        return hashlib.sha256(self.spki).digest()
+
+    def extension(self, oid: str) -> Extension | None:
+        """The extension with that OID, if any."""
+        for extension in self.extensions:
+            if extension.oid == oid:
+                return extension
+        return None
+
+    def to_pem(self) -> str:
+        """PEM ``CERTIFICATE``, 64 columns, final newline: the form inside v1 log entries."""
+        return encode_pem("CERTIFICATE", self.der)
+
+    def verify_signature(self, issuer_key: PublicKey) -> None:
+        """Check that `issuer_key` signed this certificate.
+
+        Raises SignatureInvalid, or AlgorithmRefused for a signature algorithm that is not
+        allowed or does not fit the key.
+        """
+        kind, hash_name = _SIGNATURES.get(self.signature_algorithm, ("", ""))
+        if not kind:
+            raise AlgorithmRefused(
+                f"certificate signature algorithm {self.signature_algorithm} is not allowed"
+            )
+        if f"PKIX_{kind}" not in issuer_key.details:
+            raise AlgorithmRefused(f"a {issuer_key.details} key makes no {kind} signatures")
+        issuer_key.verify_with_hash(self.signature, self.tbs, hash_name, "certificate signature")
+
+    def basic_constraints(self) -> tuple[bool, int | None]:
+        """(is a CA, path length limit); ``(False, None)`` without the extension."""
+        what = "basic constraints"
+        extension = self.extension(OID_BASIC_CONSTRAINTS)
+        if extension is None:
+            return False, None
+        reader = _whole_sequence(extension.value, what)
+        flag = reader.optional(der.BOOLEAN)
+        is_ca = flag is not None and _boolean(flag, what)
+        length = reader.integer() if reader.peek() == der.INTEGER else None
+        reader.end()
+        if length is not None and (length < 0 or not is_ca):
+            raise FormatError(what, "path length makes no sense")
+        return is_ca, length
+
+    def has_key_usage(self, bit: int) -> bool | None:
+        """Whether that KeyUsage bit is set; None without the extension."""
+        extension = self.extension(OID_KEY_USAGE)
+        if extension is None:
+            return None
+        content = der.decode(extension.value, "key usage", der.BIT_STRING).content
+        if not 2 <= len(content) <= 3 or content[0] > 7:
+            raise FormatError("key usage", "is not a named bit list")
+        return 1 + bit // 8 < len(content) and bool(content[1 + bit // 8] & 0x80 >> bit % 8)
+
+    def extended_key_usages(self) -> tuple[str, ...] | None:
+        """Dotted purposes; None without the extension."""
+        extension = self.extension(OID_EXTENDED_KEY_USAGE)
+        if extension is None:
+            return None
+        reader = _whole_sequence(extension.value, "extended key usage")
+        usages: list[str] = []
+        while reader:
+            usages.append(reader.oid())
+        return tuple(usages)
+
+    def subject_alternative_names(self) -> tuple[GeneralName, ...]:
+        """All names of kinds that Sigstore uses; a name of another kind is a FormatError."""
+        extension = self.extension(OID_SUBJECT_ALT_NAME)
+        if extension is None:
+            return ()
+        reader = _whole_sequence(extension.value, "subject alternative name")
+        names: list[GeneralName] = []
+        while reader:
+            names.append(_general_name(reader.read()))
+        return tuple(names)
+
+    def tbs_without(self, oid: str) -> bytes:
+        """The TBSCertificate as it would be without one extension (RFC 6962 §3.2).
+
+        Removing the SCT list from a certificate, or the poison from a precertificate, gives
+        the bytes that the CT log signed. Raises FormatError if the extension is not there.
+        """
+        what = "certificate"
+        fields = der.Reader(self.tbs, what).sequence()
+        kept: list[bytes] = []
+        found = False
+        while fields:
+            field = fields.read()
+            if field.tag == _EXTENSIONS:
+                extensions = field.reader(what).sequence()
+                inner: list[bytes] = []
+                while extensions:
+                    element = extensions.read(der.SEQUENCE)
+                    if element.reader(what).oid() == oid:
+                        found = True
+                    else:
+                        inner.append(element.encoded)
+                if inner:
+                    kept.append(der.encode(_EXTENSIONS, der.sequence(*inner)))
+            else:
+                kept.append(field.encoded)
+        if not found:
+            raise FormatError(what, f"has no extension {oid}")
+        return der.sequence(*kept)
+
+
+def parse_pem_certificates(text: str, what: str = "certificates") -> tuple[Certificate, ...]:
+    """Read one or more PEM ``CERTIFICATE`` blocks, in order."""
+    certificates: list[Certificate] = []
+    for label, data in decode_pem_blocks(text, what):
+        if label != "CERTIFICATE":
+            raise FormatError(what, f"holds a PEM {label!r} block instead of 'CERTIFICATE'")
+        certificates.append(Certificate.parse(data, what))
+    return tuple(certificates)
+
+
+@lru_cache(maxsize=256)
+def _parse(data: bytes, what: str) -> Certificate:
+    outer = _whole_sequence(data, what)
+    tbs = outer.read(der.SEQUENCE)
+    algorithm = outer.read(der.SEQUENCE)
+    signature = der.decode_bit_string(outer.read(), what)
+    outer.end()
+    fields = tbs.reader(what)
+    version = 1
+    if (tagged := fields.optional(der.context(0))) is not None:
+        version = 1 + der.decode_integer(der.decode(tagged.content, what), what)
+        if version not in (2, 3):
+            raise FormatError(what, f"X.509 version {version} is unknown")
+    serial = fields.integer()
+    if fields.read(der.SEQUENCE).encoded != algorithm.encoded:
+        raise FormatError(what, "names two different signature algorithms")
+    issuer = fields.read(der.SEQUENCE).encoded
+    validity = fields.sequence()
+    not_before = der.decode_time(validity.read(), what)
+    not_after = der.decode_time(validity.read(), what)
+    validity.end()
+    subject = fields.read(der.SEQUENCE).encoded
+    spki = fields.read(der.SEQUENCE).encoded
+    for number in (1, 2):  # unique identifiers of 1993: read past
+        fields.optional(der.context(number, constructed=False))
+    extensions: tuple[Extension, ...] = ()
+    if (tagged := fields.optional(_EXTENSIONS)) is not None:
+        if version != 3:
+            raise FormatError(what, "has extensions but is not version 3")
+        extensions = _parse_extensions(tagged, what)
+    fields.end()
+    return Certificate(
+        data,
+        version,
+        serial,
+        algorithm.reader(what).oid(),
+        issuer,
+        not_before,
+        not_after,
+        subject,
+        spki,
+        extensions,
+        tbs.encoded,
+        signature,
+    )
+
+
+def _parse_extensions(tagged: der.Element, what: str) -> tuple[Extension, ...]:
+    reader = _whole_sequence(tagged.content, what)
+    extensions: list[Extension] = []
+    seen: set[str] = set()
+    while reader:
+        fields = reader.sequence()
+        oid = fields.oid()
+        flag = fields.optional(der.BOOLEAN)
+        if flag is not None and not _boolean(flag, what):
+            raise FormatError(what, "spells out a default in DER")
+        extensions.append(Extension(oid, flag is not None, fields.read(der.OCTET_STRING).content))
+        fields.end()
+        if oid in seen:
+            raise FormatError(what, f"holds extension {oid} twice")
+        seen.add(oid)
+    return tuple(extensions)
+
+
+def _general_name(element: der.Element) -> GeneralName:
+    what = "subject alternative name"
+    for number, kind in ((1, "email"), (2, "dns"), (6, "uri")):
+        if element.tag == der.context(number, constructed=False):
+            try:
+                return GeneralName(kind, element.content.decode("ascii"))
+            except UnicodeDecodeError as error:
+                raise FormatError(what, "is not an IA5String") from error
+    if element.tag == der.context(0):
+        reader = element.reader(what)
+        kind = reader.oid()
+        inner = der.decode(reader.read(der.context(0)).content, what, der.UTF8_STRING)
+        reader.end()
+        try:
+            return GeneralName(kind, inner.content.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise FormatError(what, "is not UTF-8") from error
+    raise FormatError(what, f"has a name of unknown kind 0x{element.tag:02x}")
+
+
+def _whole_sequence(data: bytes, what: str) -> der.Reader:
+    return der.decode(data, what, der.SEQUENCE).reader(what)
+
+
+def _boolean(element: der.Element, what: str) -> bool:
+    if element.content not in (b"\x00", b"\xff"):
+        raise FormatError(what, "DER boolean is malformed")
+    return element.content == b"\xff"
+
+
+@lru_cache(maxsize=256)
+def _public_key(spki: bytes) -> PublicKey:
+    return PublicKey.from_spki(spki, "certificate's public key")
