@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A TUF repository of the trust root's files, made with python-tuf.
+
+Consistent snapshots; two Ed25519 keys: one signs root and is needed again only to change keys,
+the other, online, signs targets, snapshot and timestamp. Objects: ``N.root.json`` (all of them,
+for ever), ``N.targets.json``, ``N.snapshot.json``, ``targets/<sha256>.<name>``, all immutable,
+and ``timestamp.json``, which is replaced last: a crash before leaves the old state standing.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+# Both packages document these names here, and mark none of them as exported for type checkers.
+from securesystemslib.signer import (  # type: ignore[attr-defined]
+    Key,
+    SecretsHandler,
+    Signature,
+    SSlibKey,
+)
+from securesystemslib.signer import Signer as ForeignSigner  # type: ignore[attr-defined]
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import (  # type: ignore[attr-defined]
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+from tuf.api.serialization import DeserializationError
+
+from countermark.core.errors import AlgorithmRefused, InvariantBroken, NotFound
+from countermark.ports.objects import ObjectStore
+from countermark.ports.signer import Signer
+
+ROOT_LIFETIME = timedelta(days=3652)  # as long as the CA's own root
+SIGNED_LIFETIME = timedelta(days=365)  # targets and snapshot
+TIMESTAMP_LIFETIME = timedelta(days=7)
+# Renewed when less than this is left: a stopped instance has the rest to come back in.
+_RENEW_SIGNED = timedelta(days=180)
+_RENEW_TIMESTAMP = timedelta(days=6)
+
+_TIMESTAMP = "timestamp.json"
+_TARGETS = "targets.json"
+_VERSIONED = re.compile(r"([1-9][0-9]{0,8})\.(root|targets|snapshot)\.json", re.ASCII)
+
+T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
+
+
+class TufRepository:
+    """The newest state of a repository and the means to move it on.
+
+    Not for two writers: the keeper alone holds one.
+    """
+
+    def __init__(self, objects: ObjectStore, online: Signer, root: Root) -> None:
+        self._objects = objects
+        self._signer = PortSigner(online)
+        self._root = root
+        self._targets = Targets()
+        self._snapshot = Snapshot()
+        self._timestamp = Timestamp()
+        self._timestamp_version = 0
+
+    @classmethod
+    def create(
+        cls,
+        objects: ObjectStore,
+        root_key: Signer,
+        online: Signer,
+        targets: Mapping[str, bytes],
+        now: datetime,
+    ) -> "TufRepository":
+        """Make a repository in an empty store.
+
+        Args:
+            objects: where its files go.
+            root_key: signs root, here and nowhere else.
+            online: signs everything else.
+            targets: content by target name.
+            now: aware; lifetimes begin.
+        """
+        signer = PortSigner(root_key)
+        root = Root(version=1, expires=_at(now) + ROOT_LIFETIME)
+        root.add_key(signer.public_key, Root.type)
+        repository = cls(objects, online, root)
+        for role in (Targets.type, Snapshot.type, Timestamp.type):
+            root.add_key(repository._signer.public_key, role)
+        objects.put_all([("1.root.json", _signed(root, signer))])
+        repository.publish(targets, now)
+        return repository
+
+    @classmethod
+    def open(cls, objects: ObjectStore, online: Signer) -> "TufRepository":
+        """Read the newest state. Raises InvariantBroken if it is damaged or of another key.
+
+        Expiry is not looked at: a repository that slept too long is renewed by `refresh`.
+        """
+        root = _load(objects, f"{_newest(objects, Root.type)}.root.json", Root, None)
+        repository = cls(objects, online, root)
+        timestamp = _load(objects, _TIMESTAMP, Timestamp, root)
+        version = timestamp.snapshot_meta.version
+        repository._timestamp = timestamp
+        repository._timestamp_version = timestamp.version
+        repository._snapshot = _load(objects, f"{version}.snapshot.json", Snapshot, root)
+        version = repository._snapshot.meta[_TARGETS].version
+        repository._targets = _load(objects, f"{version}.targets.json", Targets, root)
+        if repository._signer.public_key.keyid not in root.roles[Timestamp.type].keyids:
+            raise InvariantBroken("the TUF repository was made with another online key")
+        return repository
+
+    @property
+    def timestamp_version(self) -> int:
+        """Version of the timestamp that clients see."""
+        return self._timestamp_version
+
+    @property
+    def expires(self) -> datetime:
+        """When clients will begin to refuse the repository if nothing is signed anew."""
+        parts = (self._root, self._targets, self._snapshot, self._timestamp)
+        return min(part.expires for part in parts)
+
+    def due(self, now: datetime) -> bool:
+        """Whether it is time for `refresh`."""
+        return self._timestamp.expires - _at(now) < _RENEW_TIMESTAMP
+
+    def refresh(self, now: datetime) -> None:
+        """Sign a new timestamp; targets and snapshot too where half their time is over."""
+        if self._targets.expires - _at(now) < _RENEW_SIGNED:
+            self._advance(now, self._new_targets(self._targets.targets, now))
+        elif self._snapshot.expires - _at(now) < _RENEW_SIGNED:
+            self._advance(now, self._targets)
+        else:
+            self._advance(now)
+
+    def publish(self, targets: Mapping[str, bytes], now: datetime) -> None:
+        """Make `targets` the whole set of files.
+
+        Args:
+            targets: content by target name.
+            now: aware; lifetimes begin.
+        """
+        files: dict[str, TargetFile] = {}
+        objects: list[tuple[str, bytes]] = []
+        for name, data in targets.items():
+            files[name] = TargetFile.from_data(name, data, ["sha256"])
+            objects += [(f"targets/{path}", data) for path in files[name].get_prefixed_paths()]
+        self._objects.put_all(objects)
+        self._advance(now, self._new_targets(files, now))
+
+    def _new_targets(self, files: dict[str, TargetFile], now: datetime) -> Targets:
+        # A version that a crash left unreferenced is passed over: its bytes are immutable.
+        version = _newest(self._objects, Targets.type) + 1
+        targets = Targets(version=version, expires=_at(now) + SIGNED_LIFETIME, targets=files)
+        self._objects.put_all([(f"{version}.targets.json", _signed(targets, self._signer))])
+        return targets
+
+    def _new_snapshot(self, targets: Targets, now: datetime) -> Snapshot:
+        version = _newest(self._objects, Snapshot.type) + 1
+        meta = {_TARGETS: MetaFile(targets.version)}
+        snapshot = Snapshot(version=version, expires=_at(now) + SIGNED_LIFETIME, meta=meta)
+        self._objects.put_all([(f"{version}.snapshot.json", _signed(snapshot, self._signer))])
+        return snapshot
+
+    def _advance(self, now: datetime, targets: Targets | None = None) -> None:
+        """Publish a new timestamp, over a new snapshot of `targets` if they are given."""
+        snapshot = self._snapshot if targets is None else self._new_snapshot(targets, now)
+        timestamp = Timestamp(
+            version=self._timestamp_version + 1,
+            expires=_at(now) + TIMESTAMP_LIFETIME,
+            snapshot_meta=MetaFile(snapshot.version),
+        )
+        self._objects.replace(_TIMESTAMP, _signed(timestamp, self._signer))
+        # Only now: a write that failed above leaves the state as clients see it.
+        self._targets = targets or self._targets
+        self._snapshot = snapshot
+        self._timestamp = timestamp
+        self._timestamp_version = timestamp.version
+
+
+class PortSigner(ForeignSigner):
+    """One of our signers as securesystemslib, and so python-tuf, wants them. Ed25519 only."""
+
+    def __init__(self, signer: Signer) -> None:
+        key = load_der_public_key(signer.public_key.spki)
+        if not isinstance(key, Ed25519PublicKey):
+            raise AlgorithmRefused("TUF keys have to be Ed25519")
+        self._signer = signer
+        self._public_key = SSlibKey.from_crypto(key)
+
+    @property
+    def public_key(self) -> SSlibKey:
+        """Its public half with TUF's key id."""
+        return self._public_key
+
+    def sign(self, payload: bytes) -> Signature:
+        """Sign metadata bytes."""
+        return Signature(self._public_key.keyid, self._signer.sign(payload).hex())
+
+    @classmethod
+    def from_priv_key_uri(
+        cls, priv_key_uri: str, public_key: Key, secrets_handler: SecretsHandler | None = None
+    ) -> "PortSigner":
+        """Part of the base class; our keys are not found by URI."""
+        raise ValueError("Countermark's keys are not found by URI")
+
+
+def _at(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(microsecond=0)
+
+
+def _signed(part: T, signer: PortSigner) -> bytes:
+    metadata = Metadata(part)
+    metadata.sign(signer)
+    return metadata.to_bytes()
+
+
+def _newest(objects: ObjectStore, role: str) -> int:
+    """The highest stored version of a role, or 0."""
+    names = (_VERSIONED.fullmatch(path) for path in objects.paths(""))
+    return max((int(name[1]) for name in names if name and name[2] == role), default=0)
+
+
+def _load(objects: ObjectStore, path: str, kind: type[T], root: Root | None) -> T:
+    """Read a role's file, checked against `root` (for root: against itself)."""
+    try:
+        metadata = Metadata[T].from_bytes(objects.fetch(path))
+        part = metadata.signed
+        if not isinstance(part, kind):
+            raise InvariantBroken(f"the TUF repository's {path} holds {part.type}")
+        judge = root if root is not None else part
+        assert isinstance(judge, Root)
+        judge.verify_delegate(kind.type, metadata.signed_bytes, metadata.signatures)
+    except NotFound as error:
+        raise InvariantBroken(f"the TUF repository has no {path}") from error
+    except (DeserializationError, RepositoryError) as error:
+        raise InvariantBroken(f"the TUF repository's {path} is damaged: {error}") from error
+    return part
