@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which instance to sign with: flags, `COUNTERMARK_*`, the user's config.toml, the registry.
+
+The first of these that says anything decides alone. Nothing is read from the working directory,
+no port is probed, and the public instance is used only by those who ask for it by name.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+
+from countermark.client.instances import InstanceRecord, home_dir, load_instances
+from countermark.core.bundle.signing_config import SigningConfig, parse_trust_config
+from countermark.core.canonical_json import canonical_json
+from countermark.core.errors import FormatError, SettingsError
+
+PUBLIC = "public"
+_MAX_BYTES = 4 * 1024 * 1024
+_CONFIG_KEYS = frozenset(
+    ("url", "instance", "trust_config", "trusted_root", "signing_config", "email")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceChoice:
+    """What somebody said about the instance to use; empty text for nothing.
+
+    Attributes:
+        url: base URL of a recorded instance.
+        instance: ``public``, or again a recorded URL.
+        trust_config: path of a ClientTrustConfig.
+        trusted_root: path of a trusted root, given together with `signing_config`.
+        signing_config: path of a SigningConfig v0.2.
+    """
+
+    url: str = ""
+    instance: str = ""
+    trust_config: str = ""
+    trusted_root: str = ""
+    signing_config: str = ""
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance with all that signing needs.
+
+    Attributes:
+        name: how to speak of it: ``public``, its URL, or the file that describes it.
+        url: its base URL; empty if only its single services are known.
+        trusted_root_json: TrustedRoot document.
+        signing_config: its services.
+        data_dir: its data directory if it runs on this machine for this user, else empty.
+    """
+
+    name: str
+    url: str
+    trusted_root_json: bytes
+    signing_config: SigningConfig
+    data_dir: str = ""
+
+
+def choose_instance(
+    flags: InstanceChoice | None = None, *, environ: Mapping[str, str] = os.environ
+) -> Instance:
+    """The instance to sign with. Raises SettingsError, with what to do, if there is none."""
+    for choice in (flags, _from_environ(environ), _from_config()):
+        if choice:
+            return _resolve(choice)
+    records = [record for record in load_instances() if _is_local(record)]
+    if records:
+        return _from_record(records[0])
+    error = SettingsError("there is no instance to sign with")
+    error.add_note(
+        "start one of your own with `countermark up`, name one with --url or --trust-config,"
+        " or ask for the public one with --instance public"
+    )
+    raise error
+
+
+def configured_email() -> str:
+    """The e-mail address in config.toml, for instances of this machine; empty if none."""
+    return user_config().get("email", "")
+
+
+def user_config() -> dict[str, str]:
+    """The user's config.toml, all text values. Raises SettingsError for what it can't hold."""
+    path = config_path()
+    try:
+        with open(path, "rb") as file:
+            config = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+    faults = [f"unknown key {key!r}" for key in config if key not in _CONFIG_KEYS]
+    faults += [f"{key} is not text" for key, value in config.items() if not isinstance(value, str)]
+    if faults:
+        raise SettingsError(f"{path}: {'; '.join(faults)}")
+    return config
+
+
+def config_path() -> str:
+    """Where config.toml is looked for."""
+    if os.environ.get("COUNTERMARK_HOME") or sys.platform in ("win32", "darwin"):
+        return os.path.join(home_dir(), "config.toml")
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.config")
+    return os.path.join(base, "countermark", "config.toml")
+
+
+def _from_environ(environ: Mapping[str, str]) -> InstanceChoice:
+    return InstanceChoice(
+        **{
+            field.name: environ.get(f"COUNTERMARK_{field.name.upper()}", "")
+            for field in fields(InstanceChoice)
+        }
+    )
+
+
+def _from_config() -> InstanceChoice:
+    config = user_config()
+    return InstanceChoice(
+        **{field.name: config.get(field.name, "") for field in fields(InstanceChoice)}
+    )
+
+
+def _resolve(choice: InstanceChoice) -> Instance:
+    ways = [choice.url or choice.instance, choice.trust_config]
+    ways.append(choice.trusted_root or choice.signing_config)
+    if sum(map(bool, ways)) != 1 or (choice.url and choice.instance):
+        raise SettingsError("an instance is named in more than one way; name it once")
+    if choice.trust_config:
+        root, signing_config = parse_trust_config(_read(choice.trust_config))
+        return Instance(choice.trust_config, "", canonical_json(root), signing_config)
+    if choice.trusted_root or choice.signing_config:
+        if not (choice.trusted_root and choice.signing_config):
+            raise SettingsError("signing needs both a trusted root and a signing config")
+        config = SigningConfig.parse(_read(choice.signing_config))
+        return Instance(choice.trusted_root, "", _read(choice.trusted_root), config)
+    if choice.instance == PUBLIC:
+        return _public()
+    return _recorded(choice.url or choice.instance)
+
+
+def _recorded(url: str) -> Instance:
+    wanted = url.rstrip("/")
+    for record in load_instances():
+        if record.url == wanted:
+            return _from_record(record)
+    error = SettingsError(f"{wanted} is not an instance that you trust yet")
+    error.add_note(
+        "ask whoever runs it for its trust configuration (it is served at"
+        f" {wanted}/trust/trust_config.json) and name that file with --trust-config"
+    )
+    raise error
+
+
+def _from_record(record: InstanceRecord) -> Instance:
+    return Instance(
+        name=record.url,
+        url=record.url,
+        trusted_root_json=record.trusted_root_json,
+        signing_config=SigningConfig.parse(record.signing_config_json),
+        data_dir=record.data_dir,
+    )
+
+
+def _is_local(record: InstanceRecord) -> bool:
+    # An instance whose directory was deleted can't come back; its bundles can still be verified.
+    return bool(record.data_dir) and os.path.isdir(record.data_dir)
+
+
+def _public() -> Instance:
+    folder = resources.files("countermark.trust_data")
+    return Instance(
+        name=PUBLIC,
+        url="",
+        trusted_root_json=(folder / "public_good_trusted_root.json").read_bytes(),
+        signing_config=SigningConfig.parse(
+            (folder / "public_good_signing_config.json").read_bytes()
+        ),
+    )
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _MAX_BYTES:
+        raise FormatError(path, f"is larger than {_MAX_BYTES} bytes")
+    return data
