@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a log tells the engine about itself: how leaves are made, signed, framed and audited."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from countermark.core.tlog.bundles import BundleCodec
+from countermark.ports.log_store import EntryRow, Head
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One thing to be logged.
+
+    Attributes:
+        identity: 32 bytes that two submissions share exactly if the log should hold only one.
+        payload: whatever the personality needs to make the leaf; the engine does not look.
+        search_keys: what the entry can be found by; each at most 65,535 bytes.
+    """
+
+    identity: bytes
+    payload: Any
+    search_keys: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A finished entry, made for one index and time.
+
+    Attributes:
+        record: the bytes its entry bundle will hold.
+        leaf_hash: equal to ``codec.leaf_hash(record)``.
+        promise: what the log signed about it (SET, SCT); empty if nothing.
+    """
+
+    record: bytes
+    leaf_hash: bytes
+    promise: bytes
+
+
+class Personality(Protocol):
+    """One log's own rules. Called on the log's thread, so it may block (remote keys)."""
+
+    @property
+    def codec(self) -> BundleCodec:
+        """How records stand in bundles."""
+        ...
+
+    def finalise(self, submission: Submission, index: int, time_ms: int) -> Leaf:
+        """Make the leaf that will stand at `index`, sequenced at `time_ms` (Unix milliseconds).
+
+        The result is dropped if the round does not commit; the index is then given again.
+        Raises one of our errors to refuse this submission alone.
+        """
+        ...
+
+    def sign_head(self, tree_size: int, root_hash: bytes, time_ms: int) -> bytes:
+        """Sign a tree head: a signed note whose text is a checkpoint.
+
+        Raises one of our errors to fail the round; it can be tried again.
+        """
+        ...
+
+
+class Auditor(Protocol):
+    """What `fsck` needs to know of a log: public keys and formats, no private key."""
+
+    @property
+    def codec(self) -> BundleCodec:
+        """How records stand in bundles."""
+        ...
+
+    def check_head(self, head: Head) -> None:
+        """Check that `head.signed` is the log's signature over that size and root (and time).
+
+        Raises FormatError or VerificationError.
+        """
+        ...
+
+    def identity(self, record: bytes) -> bytes:
+        """The identity that the record was submitted with. Raises FormatError."""
+        ...
+
+    def search_keys(self, record: bytes) -> Sequence[bytes]:
+        """The search keys that the record was submitted with. Raises FormatError."""
+        ...
+
+    def check_promise(self, record: bytes, row: EntryRow) -> None:
+        """Check what the log promised about the record at that index and time.
+
+        Raises FormatError or VerificationError.
+        """
+        ...
