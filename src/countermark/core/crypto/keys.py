@@ -42,9 +42,12 @@ _HASHES: dict[str, type[SHA256] | type[SHA384] | type[SHA512]] = {
     "sha512": SHA512,
 }
 _RSA_BITS = (2048, 3072, 4096)
+# Most keys by far are P-256, whose SPKI is a constant before the point: no DER need be read.
+_P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+_P256_BYTES = 91
 _MAX_SPKI_BYTES = 2048
 _PEM = re.compile(
-    r"\s*-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\s]+?)\r?\n?-----END \1-----\s*",
+    r"\s*-----BEGIN ([A-Z0-9 ]+)-----\r?\n([^-]+)-----END \1-----\s*",
     re.ASCII,
 )
 _MAX_PEM_BYTES = 64 * 1024
@@ -72,7 +75,9 @@ class PublicKey(NamedTuple):
         """
         if len(data) > _MAX_SPKI_BYTES:
             raise FormatError(what, f"is larger than {_MAX_SPKI_BYTES} bytes")
-        info = der.Reader(data, what).sequence()
+        if len(data) == _P256_BYTES and data.startswith(_P256_PREFIX):
+            return cls._loaded(data, "PKIX_ECDSA_P256_SHA_256", "sha256", what)
+        info = der.decode(data, what, der.SEQUENCE).reader(what)
         algorithm = info.sequence()
         kind = algorithm.oid()
         bits = der.decode_bit_string(info.read(), what)
@@ -82,15 +87,22 @@ class PublicKey(NamedTuple):
             if curve not in _CURVES:
                 raise AlgorithmRefused(f"{what}: curve {curve} is not allowed")
             details, hash_name = _CURVES[curve][1:]
+            if not bits.startswith(b"\x04"):  # one key, one spelling; Go takes no other either
+                raise FormatError(what, "is not an uncompressed curve point")
         elif kind == _OID_RSA:
-            algorithm.read(der.NULL)
+            if algorithm.read(der.NULL).content:
+                raise FormatError(what, "has RSA parameters that are not NULL")
             details, hash_name = _rsa_details(bits, what), "sha256"
         elif kind == _OID_ED25519:
             details, hash_name = "PKIX_ED25519", ""
         else:
             raise AlgorithmRefused(f"{what}: keys of algorithm {kind} are not allowed")
         algorithm.end()
-        key = cls(data, details, hash_name)
+        return cls._loaded(data, details, hash_name, what)
+
+    @classmethod
+    def _loaded(cls, spki: bytes, details: str, hash_name: str, what: str) -> "PublicKey":
+        key = cls(spki, details, hash_name)
         try:
             _load(key)
         except UnsupportedAlgorithm as error:
@@ -171,7 +183,7 @@ def _algorithm(hash_name: str, *, prehashed: bool) -> "HashAlgorithm | Prehashed
 
 
 def _rsa_details(bits: bytes, what: str) -> str:
-    reader = der.Reader(bits, what).sequence()
+    reader = der.decode(bits, what, der.SEQUENCE).reader(what)
     size = reader.integer().bit_length()
     if size not in _RSA_BITS:
         raise AlgorithmRefused(f"{what}: RSA keys of {size} bits are not allowed")
@@ -180,6 +192,10 @@ def _rsa_details(bits: bytes, what: str) -> str:
 
 @lru_cache(maxsize=512)
 def _load(key: PublicKey) -> AnyPublicKey:
+    if key.spki.startswith(_P256_PREFIX):
+        return ec.EllipticCurvePublicKey.from_encoded_point(
+            ec.SECP256R1(), key.spki[len(_P256_PREFIX) - 1 :]
+        )
     info = der.Reader(key.spki, "public key").sequence()
     algorithm = info.sequence()
     kind = algorithm.oid()
