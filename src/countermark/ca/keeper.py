@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CA's half in the keeper: builds certificates, has them logged, signs them.
+
+Workers have verified token and possession; what arrives here is typed fields, and the only
+foreign bytes are the public key, taken over as they are. The CA keeps no records: the CT log is
+the record.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from countermark.ca.authority import IssuingAuthority
+from countermark.ca.messages import (
+    Authorities,
+    CTSubmissionFailed,
+    GetAuthorities,
+    IssueCertificate,
+    Issued,
+)
+from countermark.core.crypto.keys import PublicKey
+from countermark.core.ct.sct import (
+    SignedCertificateTimestamp,
+    sct_message_precert,
+    serialize_sct_list,
+)
+from countermark.core.errors import (
+    CountermarkError,
+    InvariantBroken,
+    Pushback,
+    SCTInvalid,
+    Unavailable,
+)
+from countermark.core.identity.claims import CertificateIdentity
+from countermark.core.identity.profile import (
+    LIFETIME_S,
+    SERIAL_BYTES,
+    LeafTemplate,
+    serial_from,
+)
+from countermark.core.identity.uri import ia5
+from countermark.ports.clock import Clock, Entropy
+from countermark.rpc.message import Handlers
+
+
+@dataclass(frozen=True, slots=True)
+class Precertificate:
+    """A precertificate on its way to a CT log.
+
+    Attributes:
+        certificate: its DER, signed, with poison.
+        tbs: its TBSCertificate without poison: what the log records.
+        issuer_key_hash: SHA-256 of the SPKI of `chain`'s first certificate.
+        chain: DER, issuing CA first, root last.
+    """
+
+    certificate: bytes
+    tbs: bytes
+    issuer_key_hash: bytes
+    chain: tuple[bytes, ...]
+
+
+class PrecertificateSubmitter(Protocol):
+    """A CT log as the CA sees it: in this process, or behind ``add-pre-chain``."""
+
+    async def submit_precertificate(self, precertificate: Precertificate) -> bytes:
+        """Have it logged, durably. Returns the SCT's bytes.
+
+        Raises Pushback, or another of our errors if the log does not take it.
+        """
+        ...
+
+
+class CertificateKeeper:
+    """Issues certificates of Fulcio's profile, each with an SCT of one log inside."""
+
+    def __init__(
+        self,
+        authority: IssuingAuthority,
+        submitter: PrecertificateSubmitter,
+        ct_log_key: PublicKey,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._authority = authority
+        self._submitter = submitter
+        self._ct_log_key = ct_log_key
+        self._ct_log_id = ct_log_key.key_id
+        self._clock = clock
+        self._entropy = entropy
+
+    def handlers(self) -> Handlers:
+        """What it answers, by request type."""
+        return {IssueCertificate: self.issue, GetAuthorities: self.authorities}
+
+    def rotate(self, authority: IssuingAuthority) -> None:
+        """Issue under another chain from now on; certificates under way keep the old one."""
+        self._authority = authority
+
+    async def authorities(self, request: GetAuthorities) -> Authorities:
+        """The chain in use."""
+        return Authorities((self._authority.chain,))
+
+    async def issue(self, request: IssueCertificate) -> Issued:
+        """Precertificate, SCT, certificate.
+
+        Raises CTSubmissionFailed or Pushback; Unavailable when the issuing certificate is not
+        valid for as long as the new one would be.
+        """
+        # One authority for both signatures, whatever happens while the log has its turn: two
+        # keys under one serial number would be an SCT that does not fit (RFC 6962 section 3.2).
+        authority = self._authority
+        now_s = self._clock.now_ms() // 1000
+        first, last = authority.valid_s
+        if not first <= now_s <= last - LIFETIME_S:
+            raise Unavailable("the CA's issuing certificate is not valid long enough")
+        template = LeafTemplate.for_identity(
+            CertificateIdentity(request.san_type, ia5(request.san_value), request.extensions),
+            request.spki,
+            request.key_id,
+            authority.profile,
+            serial=serial_from(self._entropy.bytes(SERIAL_BYTES)),
+            not_before_s=now_s,
+        )
+        sign = authority.signer.sign
+        precertificate_tbs = template.precertificate_tbs
+        precertificate = Precertificate(
+            template.certificate(precertificate_tbs, sign(precertificate_tbs)),
+            template.logged_tbs,
+            authority.issuer_key_hash,
+            authority.chain,
+        )
+        sct = await self._logged(precertificate)
+        final_tbs = template.final_tbs(serialize_sct_list((sct,)))
+        return Issued((template.certificate(final_tbs, sign(final_tbs)), *authority.chain))
+
+    async def _logged(self, precertificate: Precertificate) -> SignedCertificateTimestamp:
+        try:
+            data = await self._submitter.submit_precertificate(precertificate)
+            sct = SignedCertificateTimestamp.parse(data)
+            if sct.log_id != self._ct_log_id:
+                raise SCTInvalid("the SCT is of another log than the configured one")
+            message = sct_message_precert(
+                sct.timestamp_ms,
+                precertificate.issuer_key_hash,
+                precertificate.tbs,
+                sct.extensions,
+            )
+            # Clients refuse certificates without a good SCT: a wrong key in the settings must
+            # show here, not in everybody's verification.
+            sct.verify(self._ct_log_key, message)
+        except (Pushback, InvariantBroken):
+            raise
+        except CountermarkError as error:
+            raise CTSubmissionFailed(f"the CT log did not take the certificate: {error}") from error
+        return sct
