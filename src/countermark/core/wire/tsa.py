@@ -58,6 +58,12 @@ UNREADABLE = Refusal(400, _REFUSED)
 TOO_LARGE = Refusal(400, "timestamp request is too large")
 
 
+def unsupported_type(media_type: str) -> Refusal:
+    """The refusal of a body that is neither DER nor JSON, sent with status 415."""
+    offered = f'["{QUERY_TYPE}" "{JSON_TYPE}"]'
+    return Refusal(415, f'unsupported media type "{media_type[:64]}", only {offered} are allowed')
+
+
 def request_from_json(data: bytes) -> TimestampRequest:
     """Read the JSON form, as leniently as Go does: names in any case, unknown ones ignored.
 
