@@ -22,6 +22,7 @@ from typing import Final
 
 from countermark.core.encoding import from_decimal
 from countermark.core.errors import FormatError, SettingsError
+from countermark.drivers.durable import PUBLIC, replace_file
 from countermark.drivers.keys.file import read_secret
 
 VERSION: Final = 1
@@ -164,6 +165,15 @@ class DataDir:
             raise SettingsError(f"{self.version_file} cannot be read: {error.strerror}") from error
         self._check_version(version)
         return State.COMPLETE
+
+    @property
+    def cleared_folders(self) -> tuple[Path, ...]:
+        """The folders that initialisation fills, and clears of what a killed run left."""
+        return (self.keys, self.offline, self.db, self.logs, self.tuf, self.trust)
+
+    def write_version(self) -> None:
+        """Declare the directory complete, durably. Raises OSError."""
+        replace_file(self.version_file, b"%d\n" % VERSION, PUBLIC)
 
     def make_folders(self) -> None:
         """Create the directory and its folders, with their modes, where they do not exist."""

@@ -163,11 +163,10 @@ def _check_base_url(base_url: str) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise SettingsError(f"base URL {base_url!r}: {error}") from error
-    authority = base_url.partition("://")[2]
-    wanted = (parts.hostname or "") if port is None else f"{parts.hostname}:{port}"
+    authority = (parts.hostname or "") if port is None else f"{parts.hostname}:{port}"
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
         raise SettingsError(f"base URL {base_url!r} is not http(s)://host[:port]")
-    if authority != wanted:
+    if base_url != f"{parts.scheme}://{authority}" or port == 0:
         raise SettingsError(
             f"base URL {base_url!r} has more than a lower-case host name and a port"
         )

@@ -12,6 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from countermark.core.crypto import der
+from countermark.core.crypto.certificate import (
+    EKU_CODE_SIGNING,
+    EKU_TIME_STAMPING,
+    OID_AUTHORITY_KEY_ID,
+    OID_BASIC_CONSTRAINTS,
+    OID_EXTENDED_KEY_USAGE,
+    OID_KEY_USAGE,
+    OID_SUBJECT_KEY_ID,
+)
 from countermark.core.crypto.keys import PublicKey, encode_pem
 from countermark.core.errors import AlgorithmRefused
 from countermark.ports.clock import Entropy
@@ -26,8 +35,6 @@ _ALGORITHMS = {
     "PKIX_ECDSA_P384_SHA_384": der.sequence(der.oid("1.2.840.10045.4.3.3")),
     "PKIX_ED25519": der.sequence(der.oid("1.3.101.112")),
 }
-_CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
-_TIME_STAMPING = "1.3.6.1.5.5.7.3.8"
 _CERT_AND_CRL_SIGN = der.bit_string(b"\x06", unused_bits=1)
 _DIGITAL_SIGNATURE = der.bit_string(b"\x80", unused_bits=7)
 
@@ -93,7 +100,7 @@ def issue_ca_chain(
         _serial(entropy),
         (
             _key_usage(_CERT_AND_CRL_SIGN),
-            _extension("2.5.29.37", der.sequence(der.oid(_CODE_SIGNING))),
+            _extension(OID_EXTENDED_KEY_USAGE, der.sequence(der.oid(EKU_CODE_SIGNING))),
             _basic_constraints(path_length=0),
         ),
     )
@@ -121,7 +128,9 @@ def issue_tsa_chain(
         _serial(entropy),
         (
             _key_usage(_DIGITAL_SIGNATURE),
-            _extension("2.5.29.37", der.sequence(der.oid(_TIME_STAMPING)), critical=True),
+            _extension(
+                OID_EXTENDED_KEY_USAGE, der.sequence(der.oid(EKU_TIME_STAMPING)), critical=True
+            ),
         ),
     )
     return Authority(
@@ -158,12 +167,12 @@ def _certificate(
     if details not in _ALGORITHMS:
         raise AlgorithmRefused(f"keys of kind {details} cannot sign certificates here")
     algorithm = _ALGORITHMS[details]
-    identifiers = [_extension("2.5.29.14", der.octet_string(_key_identifier(key)))]
+    identifiers = [_extension(OID_SUBJECT_KEY_ID, der.octet_string(_key_identifier(key)))]
     if key != issuer.public_key:
         authority = der.encode(
             der.context(0, constructed=False), _key_identifier(issuer.public_key)
         )
-        identifiers.append(_extension("2.5.29.35", der.sequence(authority)))
+        identifiers.append(_extension(OID_AUTHORITY_KEY_ID, der.sequence(authority)))
     body = der.sequence(
         der.encode(der.context(0), der.integer(2)),
         der.integer(serial),
@@ -191,12 +200,12 @@ def _key_identifier(key: PublicKey) -> bytes:
 
 
 def _key_usage(bits: bytes) -> bytes:
-    return _extension("2.5.29.15", bits, critical=True)
+    return _extension(OID_KEY_USAGE, bits, critical=True)
 
 
 def _basic_constraints(*, path_length: int | None) -> bytes:
     limit = () if path_length is None else (der.integer(path_length),)
-    return _extension("2.5.29.19", der.sequence(der.boolean(True), *limit), critical=True)
+    return _extension(OID_BASIC_CONSTRAINTS, der.sequence(der.boolean(True), *limit), critical=True)
 
 
 def _extension(number: str, value: bytes, *, critical: bool = False) -> bytes:
