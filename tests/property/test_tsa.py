@@ -2,6 +2,7 @@
 """Timestamp requests: what is written is read back; garbage is a value or our error."""
 
 import contextlib
+import json
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,8 +64,6 @@ NAMES = ("artifactHash", "hashAlgorithm", "nonce", "tsaPolicyOID", "certificates
 
 @given(st.dictionaries(st.sampled_from(NAMES), JSON_VALUES))
 def test_wrongly_typed_json(fields: dict[str, object]) -> None:
-    import json
-
     with contextlib.suppress(CountermarkError):
         request_from_json(json.dumps(fields).encode())
 

@@ -35,7 +35,7 @@ class TimestampKeeper:
         self._certificate = Certificate.parse(self._chain[0])
         if self._certificate.spki != signer.public_key.spki:
             raise SettingsError("the timestamp authority's key is not that of its certificate")
-        self._template = TokenTemplate(self._certificate)
+        self._template = TokenTemplate(self._certificate, policy=SIGSTORE_POLICY)
         self._signer = signer
         self._clock = clock
         self._entropy = entropy
@@ -53,9 +53,7 @@ class TimestampKeeper:
         if not self._certificate.not_before <= time <= self._certificate.not_after:
             # A token that no verifier accepts is worse than none.
             raise Unavailable("the timestamp authority's certificate is not valid now")
-        draft = self._template.draft(
-            request, policy=SIGSTORE_POLICY, serial=self._serial(), time=time
-        )
+        draft = self._template.draft(request, serial=self._serial(), time=time)
         return Issued(draft.with_signature(self._signer.sign(draft.message_to_sign)))
 
     async def _fetch_chain(self, _: FetchChain) -> Chain:

@@ -23,6 +23,7 @@ WRONG_LENGTH = "Message digest has incorrect length for specified algorithm"
 
 _WHAT = "timestamp request"
 _NAMES_BY_OID = {oid: name for name, oid in HASH_OIDS.items()}
+_ALGORITHMS = {name: der.sequence(der.oid(oid), der.NULL_VALUE) for name, oid in HASH_OIDS.items()}
 _SHA1 = "1.3.14.3.2.26"
 _MAX_OID_PARTS = 128
 _OID_TEXT = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,17})){1,127}", re.ASCII)
@@ -99,8 +100,7 @@ class TimestampRequest:
 
 def message_imprint(hash_name: str, digest: bytes) -> bytes:
     """A MessageImprint; the algorithm's parameters are an explicit NULL, as upstream writes it."""
-    algorithm = der.sequence(der.oid(HASH_OIDS[hash_name]), der.NULL_VALUE)
-    return der.sequence(algorithm, der.octet_string(digest))
+    return der.sequence(_ALGORITHMS[hash_name], der.octet_string(digest))
 
 
 def check_oid(dotted: str) -> None:

@@ -22,10 +22,10 @@ SERIAL_BYTES = 20  # RFC 3161 section 2.4.2: up to 160 bits
 
 _OID_SIGNED_DATA = der.oid("1.2.840.113549.1.7.2")
 _OID_TST_INFO = der.oid("1.2.840.113549.1.9.16.1.4")
-_OID_CONTENT_TYPE = "1.2.840.113549.1.9.3"
-_OID_MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
-_OID_SIGNING_TIME = "1.2.840.113549.1.9.5"
-_OID_SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
+_OID_CONTENT_TYPE = der.oid("1.2.840.113549.1.9.3")
+_OID_MESSAGE_DIGEST = der.oid("1.2.840.113549.1.9.4")
+_OID_SIGNING_TIME = der.oid("1.2.840.113549.1.9.5")
+_OID_SIGNING_CERTIFICATE_V2 = der.oid("1.2.840.113549.1.9.16.2.47")
 _SIGNATURE_ALGORITHMS = {
     ("ECDSA", "sha256"): der.sequence(der.oid("1.2.840.10045.4.3.2")),
     ("ECDSA", "sha384"): der.sequence(der.oid("1.2.840.10045.4.3.3")),
@@ -42,7 +42,7 @@ class Draft:
     """A token that lacks its signature.
 
     Attributes:
-        message_to_sign: DER of the signed attributes, as a SET (RFC 5652 section 5.4).
+        message_to_sign: DER of the signed attributes, as a SET.
         signed_data: all elements of the SignedData before its signer infos.
         before_attributes: the elements of the SignerInfo that come before its attributes.
         signature_algorithm: DER AlgorithmIdentifier.
@@ -55,14 +55,15 @@ class Draft:
 
     def with_signature(self, signature: bytes) -> bytes:
         """The DER TimeStampResp, status granted."""
-        attributes = der.decode(self.message_to_sign, "signed attributes", der.SET).content
+        # The same bytes under another tag: what is signed is the SET (RFC 5652 section 5.4).
+        attributes = bytes((der.context(0),)) + self.message_to_sign[1:]
         signer_info = der.sequence(
             self.before_attributes,
-            der.encode(der.context(0), attributes),
+            attributes,
             self.signature_algorithm,
             der.octet_string(signature),
         )
-        signed_data = der.sequence(self.signed_data, der.set_of(signer_info))
+        signed_data = der.sequence(self.signed_data, der.encode(der.SET, signer_info))
         token = der.sequence(_OID_SIGNED_DATA, der.encode(der.context(0), signed_data))
         return der.sequence(_GRANTED, token)
 
@@ -74,14 +75,15 @@ class TokenTemplate:
         "_certificates",
         "_digest_algorithm",
         "_hash_name",
+        "_policy",
         "_signature_algorithm",
         "_signer_id",
         "_signing_certificate",
         "_tsa",
     )
 
-    def __init__(self, certificate: Certificate) -> None:
-        """Make ready to issue under `certificate`.
+    def __init__(self, certificate: Certificate, *, policy: str) -> None:
+        """Make ready to issue under `certificate` and the policy of that dotted OID.
 
         Raises ChainInvalid for one that verifiers would refuse, AlgorithmRefused for keys that
         cannot sign tokens.
@@ -91,6 +93,7 @@ class TokenTemplate:
         kind = "RSA" if "RSA" in key.details else "ECDSA"
         if (kind, key.hash_name) not in _SIGNATURE_ALGORITHMS:
             raise AlgorithmRefused(f"{key.details} keys cannot sign timestamp tokens")
+        self._policy = der.oid(policy)
         self._hash_name = key.hash_name
         self._signature_algorithm = _SIGNATURE_ALGORITHMS[kind, key.hash_name]
         self._digest_algorithm = der.sequence(der.oid(HASH_OIDS[key.hash_name]))
@@ -106,20 +109,17 @@ class TokenTemplate:
             for name in HASH_OIDS
         }
 
-    def draft(
-        self, request: TimestampRequest, *, policy: str, serial: int, time: datetime
-    ) -> Draft:
+    def draft(self, request: TimestampRequest, *, serial: int, time: datetime) -> Draft:
         """Begin a token.
 
         Args:
             request: what to timestamp. Its `policy` is the caller's to accept or refuse.
-            policy: dotted OID of the policy that the token is issued under.
             serial: unique among all of the authority's tokens, positive, at most 160 bits.
             time: when; fractions of a second are dropped.
         """
         fields = [
             _VERSION_1,
-            der.oid(policy),
+            self._policy,
             message_imprint(request.hash_name, request.digest),
             der.integer(serial),
             der.generalized_time(time),
@@ -129,7 +129,7 @@ class TokenTemplate:
             fields.append(der.integer(request.nonce))
         info = der.sequence(*fields, self._tsa)
         attributes = der.set_of(
-            _attribute(_OID_CONTENT_TYPE, _OID_TST_INFO),
+            _CONTENT_TYPE,
             _attribute(_OID_SIGNING_TIME, der.x509_time(time)),
             _attribute(
                 _OID_MESSAGE_DIGEST,
@@ -141,14 +141,17 @@ class TokenTemplate:
         certificates = self._certificates if request.certificates else b""
         return Draft(
             attributes,
-            _VERSION_3 + der.set_of(self._digest_algorithm) + content + certificates,
+            _VERSION_3 + der.encode(der.SET, self._digest_algorithm) + content + certificates,
             self._signer_id,
             self._signature_algorithm,
         )
 
 
-def _attribute(oid: str, value: bytes) -> bytes:
-    return der.sequence(der.oid(oid), der.set_of(value))
+def _attribute(oid: bytes, value: bytes) -> bytes:
+    return der.sequence(oid, der.encode(der.SET, value))
+
+
+_CONTENT_TYPE = _attribute(_OID_CONTENT_TYPE, _OID_TST_INFO)
 
 
 def _signing_certificate(certificate: bytes, issuer_serial: bytes, hash_name: str) -> bytes:

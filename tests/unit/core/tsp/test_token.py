@@ -20,8 +20,8 @@ REQUEST = TimestampRequest("sha256", bytes(32), 77, certificates=True)
 
 
 def draft(request: TimestampRequest = REQUEST) -> Draft:
-    template = TokenTemplate(LEAF)
-    return template.draft(request, policy=SIGSTORE_POLICY, serial=0xABCDEF, time=TIME)
+    template = TokenTemplate(LEAF, policy=SIGSTORE_POLICY)
+    return template.draft(request, serial=0xABCDEF, time=TIME)
 
 
 def attributes(message: bytes) -> dict[str, bytes]:
@@ -129,9 +129,9 @@ def test_refuses_certificates_that_no_verifier_takes(
 ) -> None:
     authority = make_authority(critical=critical, purposes=purposes)
     with pytest.raises(ChainInvalid, match="time stamping alone"):
-        TokenTemplate(Certificate.parse(authority.chain[0]))
+        TokenTemplate(Certificate.parse(authority.chain[0]), policy="1.2")
 
 
 def test_refuses_a_ca_s_certificate() -> None:
     with pytest.raises(ChainInvalid, match="CA"):
-        TokenTemplate(Certificate.parse(AUTHORITY.chain[1]))
+        TokenTemplate(Certificate.parse(AUTHORITY.chain[1]), policy="1.2")
