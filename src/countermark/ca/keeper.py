@@ -6,7 +6,6 @@ foreign bytes are the public key, taken over as they are. The CA keeps no record
 the record.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from countermark.ca.authority import IssuingAuthority
@@ -18,6 +17,7 @@ from countermark.ca.messages import (
     Issued,
 )
 from countermark.core.crypto.keys import PublicKey
+from countermark.core.ct.precert import POISON_EXTENSION, sct_list_extension
 from countermark.core.ct.sct import (
     SignedCertificateTimestamp,
     sct_message_precert,
@@ -42,28 +42,19 @@ from countermark.ports.clock import Clock, Entropy
 from countermark.rpc.message import Handlers
 
 
-@dataclass(frozen=True, slots=True)
-class Precertificate:
-    """A precertificate on its way to a CT log.
-
-    Attributes:
-        certificate: its DER, signed, with poison.
-        tbs: its TBSCertificate without poison: what the log records.
-        issuer_key_hash: SHA-256 of the SPKI of `chain`'s first certificate.
-        chain: DER, issuing CA first, root last.
-    """
-
-    certificate: bytes
-    tbs: bytes
-    issuer_key_hash: bytes
-    chain: tuple[bytes, ...]
-
-
 class PrecertificateSubmitter(Protocol):
     """A CT log as the CA sees it: in this process, or behind ``add-pre-chain``."""
 
-    async def submit_precertificate(self, precertificate: Precertificate) -> bytes:
-        """Have it logged, durably. Returns the SCT's bytes.
+    async def submit_precertificate(
+        self, precertificate: bytes, tbs: bytes, issuer_key_hash: bytes, chain: tuple[bytes, ...]
+    ) -> bytes:
+        """Have a precertificate logged, durably. Returns the SCT's bytes.
+
+        Args:
+            precertificate: its DER, signed, with poison.
+            tbs: its TBSCertificate without poison: what the log records.
+            issuer_key_hash: SHA-256 of the SPKI of `chain`'s first certificate.
+            chain: DER, issuing CA first, root last.
 
         Raises Pushback, or another of our errors if the log does not take it.
         """
@@ -122,29 +113,24 @@ class CertificateKeeper:
             not_before_s=now_s,
         )
         sign = authority.signer.sign
-        precertificate_tbs = template.precertificate_tbs
-        precertificate = Precertificate(
-            template.certificate(precertificate_tbs, sign(precertificate_tbs)),
-            template.logged_tbs,
-            authority.issuer_key_hash,
-            authority.chain,
-        )
-        sct = await self._logged(precertificate)
-        final_tbs = template.final_tbs(serialize_sct_list((sct,)))
+        poisoned_tbs = template.tbs(POISON_EXTENSION)
+        precertificate = template.certificate(poisoned_tbs, sign(poisoned_tbs))
+        sct = await self._logged(precertificate, template.tbs(), authority)
+        final_tbs = template.tbs(sct_list_extension(serialize_sct_list((sct,))))
         return Issued((template.certificate(final_tbs, sign(final_tbs)), *authority.chain))
 
-    async def _logged(self, precertificate: Precertificate) -> SignedCertificateTimestamp:
+    async def _logged(
+        self, precertificate: bytes, tbs: bytes, authority: IssuingAuthority
+    ) -> SignedCertificateTimestamp:
+        issuer_key_hash = authority.issuer_key_hash
         try:
-            data = await self._submitter.submit_precertificate(precertificate)
+            data = await self._submitter.submit_precertificate(
+                precertificate, tbs, issuer_key_hash, authority.chain
+            )
             sct = SignedCertificateTimestamp.parse(data)
             if sct.log_id != self._ct_log_id:
                 raise SCTInvalid("the SCT is of another log than the configured one")
-            message = sct_message_precert(
-                sct.timestamp_ms,
-                precertificate.issuer_key_hash,
-                precertificate.tbs,
-                sct.extensions,
-            )
+            message = sct_message_precert(sct.timestamp_ms, issuer_key_hash, tbs, sct.extensions)
             # Clients refuse certificates without a good SCT: a wrong key in the settings must
             # show here, not in everybody's verification.
             sct.verify(self._ct_log_key, message)

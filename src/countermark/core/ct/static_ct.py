@@ -13,6 +13,7 @@ from typing import Self
 from countermark.core.ct.leaf import TimestampedEntry
 from countermark.core.ct.tls import TLSReader, uint, vector
 from countermark.core.errors import FormatError
+from countermark.core.tlog.merkle import leaf_hash
 
 NOTE_SIGNATURE_TYPE = 5
 _V1_TREE_HASH = b"\x00\x01"
@@ -71,20 +72,41 @@ class TileLeaf:
         return leaf
 
 
-def split_data_tile(data: bytes) -> list[bytes]:
-    """The encoded entries of a data tile, in order. Raises FormatError."""
-    reader = TLSReader(data, "data tile")
-    records = []
-    while reader:
-        start = reader.position
-        TileLeaf.read(reader)
-        records.append(data[start : reader.position])
-    return records
+@dataclass(frozen=True, slots=True)
+class DataTiles:
+    """How a CT log's records stand in data tiles. A `BundleCodec`.
+
+    Attributes:
+        directory: the data tiles' folder below ``tile/``.
+        max_record_bytes: the longest record; TesseraCT's bound on an entry, and some room for
+            the fingerprints.
+    """
+
+    directory: str = "data"
+    max_record_bytes: int = 260 * 1024
+
+    def frame(self, record: bytes) -> bytes:
+        """The record itself: it tells its own length. Raises FormatError if it is too long."""
+        if len(record) > self.max_record_bytes:
+            raise FormatError("CT entry", f"is larger than {self.max_record_bytes} bytes")
+        return record
+
+    def split(self, bundle: bytes) -> list[bytes]:
+        """The records of a data tile, in order. Raises FormatError."""
+        reader = TLSReader(bundle, "data tile")
+        records = []
+        while reader:
+            start = reader.position
+            TileLeaf.read(reader)
+            records.append(bundle[start : reader.position])
+        return records
+
+    def leaf_hash(self, record: bytes) -> bytes:
+        """RFC 6962 leaf hash of the record's MerkleTreeLeaf. Raises FormatError."""
+        return leaf_hash(TileLeaf.parse(record).timestamped.merkle_tree_leaf())
 
 
-def leaf_data(record: bytes) -> bytes:
-    """The MerkleTreeLeaf of an encoded data tile entry, whose hash is the leaf hash."""
-    return TileLeaf.parse(record).timestamped.merkle_tree_leaf()
+DATA_TILES = DataTiles()
 
 
 def leaf_index_extension(index: int) -> bytes:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from countermark.core.crypto import der
-from countermark.core.ct.precert import POISON_EXTENSION, sct_list_extension
 from countermark.core.errors import InvariantBroken
 from countermark.core.identity.claims import CertificateIdentity
 
@@ -32,6 +31,7 @@ _RSA_SHA256 = der.sequence(der.oid("1.2.840.113549.1.1.11"), der.NULL_VALUE)
 
 _VERSION_3 = der.encode(der.context(0), der.integer(2))
 _EMPTY_SUBJECT = der.sequence()
+_EXTENSIONS = der.context(3)
 _KEY_USAGE = der.sequence(
     der.oid("2.5.29.15"),
     der.boolean(True),
@@ -129,27 +129,17 @@ class LeafTemplate:
         extensions += [_fulcio_extension(number, text) for number, text in identity.extensions]
         return cls(head, b"".join(extensions), algorithm)
 
-    @property
-    def precertificate_tbs(self) -> bytes:
-        """What is signed first: with poison."""
-        return self._tbs(POISON_EXTENSION)
+    def tbs(self, last_extension: bytes = b"") -> bytes:
+        """The TBSCertificate with one more extension at the end: poison or SCT list.
 
-    @property
-    def logged_tbs(self) -> bytes:
-        """What the CT log records and its SCT signs: neither poison nor SCT list."""
-        return self._tbs(b"")
-
-    def final_tbs(self, sct_list: bytes) -> bytes:
-        """What is signed last: with a serialized SignedCertificateTimestampList."""
-        return self._tbs(sct_list_extension(sct_list))
+        Without either it is what the CT log records and its SCT signs.
+        """
+        extensions = der.encode(der.SEQUENCE, self.extensions + last_extension)
+        return der.encode(der.SEQUENCE, self.head + der.encode(_EXTENSIONS, extensions))
 
     def certificate(self, tbs: bytes, signature: bytes) -> bytes:
         """The certificate's DER from one of this template's TBS and the signature over it."""
         return der.sequence(tbs, self.signature_algorithm, der.bit_string(signature))
-
-    def _tbs(self, last: bytes) -> bytes:
-        extensions = der.encode(der.SEQUENCE, self.extensions + last)
-        return der.encode(der.SEQUENCE, self.head + der.encode(der.context(3), extensions))
 
 
 def serial_from(entropy: bytes) -> int:
