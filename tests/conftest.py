@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every test: how hard property tests try, and that CI skips nothing that matters."""
+"""What holds for every test: how hard property tests try, and what CI may not skip."""
 
 import os
 from collections.abc import Generator
