@@ -4,9 +4,15 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from countermark.core.errors import Unavailable
 from countermark.ports.clock import Clock
-from countermark.trust.repository import TufRepository
+from countermark.ports.objects import ObjectStore
+from countermark.ports.signer import Signer
+
+if TYPE_CHECKING:
+    from countermark.trust.repository import TufRepository
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,8 +23,9 @@ class TrustKeeper:
     Nothing of it is answered to workers: they read the files.
     """
 
-    def __init__(self, repository: TufRepository, clock: Clock) -> None:
-        self._repository = repository
+    def __init__(self, objects: ObjectStore, online: Signer, clock: Clock) -> None:
+        self._objects = objects
+        self._online = online
         self._clock = clock
 
     async def run(self, *, check_every_s: float = 600) -> None:
@@ -27,31 +34,33 @@ class TrustKeeper:
         Args:
             check_every_s: how often the wall clock is asked whether signing is due. Sleeping
                 until then would oversleep on a machine that was suspended.
+
+        Raises InvariantBroken if the repository is damaged or of another key.
         """
+        repository = await asyncio.to_thread(self._open)
         due = True
         while True:
             if due:
-                await self._refresh()
+                await self._refresh(repository)
             await asyncio.sleep(check_every_s)
-            due = self._repository.due(self._now())
+            due = repository.due(self._now())
 
-    async def _refresh(self) -> None:
+    def _open(self) -> "TufRepository":
+        # Imported here, in a thread: python-tuf costs a tenth of a second of a start that
+        # nobody should wait for.
+        from countermark.trust.repository import TufRepository
+
+        return TufRepository.open(self._objects, self._online)
+
+    async def _refresh(self, repository: "TufRepository") -> None:
         try:
-            await asyncio.to_thread(self._repository.refresh, self._now())
-        except OSError:
+            await asyncio.to_thread(repository.refresh, self._now())
+        except Unavailable as error:
             # The old timestamp is good for days yet, and logs need not stop for it.
-            _LOG.exception(
-                "could not sign the TUF repository anew", extra=self._state(self._repository)
-            )
+            _LOG.error("could not sign the TUF repository anew: %s", error)
         else:
-            _LOG.info("signed the TUF repository anew", extra=self._state(self._repository))
-
-    @staticmethod
-    def _state(repository: TufRepository) -> dict[str, str | int]:
-        return {
-            "timestamp_version": repository.timestamp_version,
-            "expires": repository.expires.isoformat(),
-        }
+            expires = repository.expires.isoformat()
+            _LOG.info("signed the TUF repository anew", extra={"expires": expires})
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from countermark.core.bundle.signing_config import TRUST_CONFIG_MEDIA_TYPE, Service, SigningConfig
+from countermark.core.bundle.signing_config import Service, SigningConfig, trust_config_to_json
 from countermark.core.bundle.trusted_root import (
     CertificateAuthority,
     TransparencyLog,
@@ -68,11 +68,7 @@ class Trust:
 def trust_targets(trust: Trust) -> dict[str, bytes]:
     """The files by name, as they are served and as TUF targets."""
     root, config = _trusted_root(trust), _signing_config(trust)
-    both = {
-        "mediaType": TRUST_CONFIG_MEDIA_TYPE,
-        "trustedRoot": root.to_json(),
-        "signingConfig": config.to_json(),
-    }
+    both = trust_config_to_json(root, config)
     return {
         TRUSTED_ROOT: root.serialize(),
         SIGNING_CONFIG: config.serialize(),
