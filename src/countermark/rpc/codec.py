@@ -28,7 +28,7 @@ class RequestDecoder:
         """Read one request. Raises FormatError."""
         try:
             return self._decoder.decode(data)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise FormatError("keeper request", str(error)) from error
 
 
@@ -42,7 +42,7 @@ def decode_reply(request: type[Request[Any]], data: bytes | memoryview) -> msgsp
         decoder = _reply_decoders[request] = msgspec.msgpack.Decoder(reply_type(request))
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise FormatError("keeper reply", str(error)) from error
 
 
@@ -66,14 +66,16 @@ def decode_error(data: bytes | memoryview) -> CountermarkError:
     """Read an error, for raising. Raises FormatError if it is none."""
     try:
         fault = _fault_decoder.decode(data)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise FormatError("keeper error", str(error)) from error
     cls = _class_of(fault.code)
     # Constructors compose messages from their arguments; what travels is the finished message.
     revived = cls.__new__(cls, fault.message)
     revived.args = (fault.message,)
     for name, value in fault.fields.items():
-        setattr(revived, name, value)
+        if not name.isidentifier() or name.startswith("_"):
+            raise FormatError("keeper error", f"has a field named {name!r}")
+        vars(revived)[name] = value
     return revived
 
 
