@@ -14,7 +14,7 @@ from importlib import resources
 
 from countermark.client.instances import InstanceRecord, home_dir, load_instances
 from countermark.core.bundle.signing_config import SigningConfig, parse_trust_config
-from countermark.core.canonical_json import canonical_json
+from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import FormatError, SettingsError
 
 PUBLIC = "public"
@@ -53,14 +53,14 @@ class Instance:
     Attributes:
         name: how to speak of it: ``public``, its URL, or the file that describes it.
         url: its base URL; empty if only its single services are known.
-        trusted_root_json: TrustedRoot document.
+        trusted_root: what its signatures are verified with.
         signing_config: its services.
         data_dir: its data directory if it runs on this machine for this user, else empty.
     """
 
     name: str
     url: str
-    trusted_root_json: bytes
+    trusted_root: TrustedRoot
     signing_config: SigningConfig
     data_dir: str = ""
 
@@ -140,12 +140,13 @@ def _resolve(choice: InstanceChoice) -> Instance:
         raise SettingsError("an instance is named in more than one way; name it once")
     if choice.trust_config:
         root, signing_config = parse_trust_config(_read(choice.trust_config))
-        return Instance(choice.trust_config, "", canonical_json(root), signing_config)
+        return Instance(choice.trust_config, "", root, signing_config)
     if choice.trusted_root or choice.signing_config:
         if not (choice.trusted_root and choice.signing_config):
             raise SettingsError("signing needs both a trusted root and a signing config")
+        root = TrustedRoot.parse(_read(choice.trusted_root))
         config = SigningConfig.parse(_read(choice.signing_config))
-        return Instance(choice.trusted_root, "", _read(choice.trusted_root), config)
+        return Instance(choice.trusted_root, "", root, config)
     if choice.instance == PUBLIC:
         return _public()
     return _recorded(choice.url or choice.instance)
@@ -168,7 +169,7 @@ def _from_record(record: InstanceRecord) -> Instance:
     return Instance(
         name=record.url,
         url=record.url,
-        trusted_root_json=record.trusted_root_json,
+        trusted_root=TrustedRoot.parse(record.trusted_root_json),
         signing_config=SigningConfig.parse(record.signing_config_json),
         data_dir=record.data_dir,
     )
@@ -184,7 +185,7 @@ def _public() -> Instance:
     return Instance(
         name=PUBLIC,
         url="",
-        trusted_root_json=(folder / "public_good_trusted_root.json").read_bytes(),
+        trusted_root=TrustedRoot.parse((folder / "public_good_trusted_root.json").read_bytes()),
         signing_config=SigningConfig.parse(
             (folder / "public_good_signing_config.json").read_bytes()
         ),

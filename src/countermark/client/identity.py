@@ -176,5 +176,5 @@ def _nobody(instance: Instance, environ: Mapping[str, str]) -> TokenRejected:
         error.add_note("give this workflow job `permissions: id-token: write`")
         return error
     way = "--email YOU@EXAMPLE.ORG or " if has_local_login(instance) else ""
-    error.add_note(f"use {way}--identity-token FILE, or `countermark login` first")
+    error.add_note(f"use {way}--identity-token-file FILE, or `countermark login` first")
     return error

@@ -6,11 +6,14 @@ leniently as peers do (unknown fields, integers as text), written exactly.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
+from countermark.core.bundle import protojson
+from countermark.core.bundle.protojson import JSONObject
+from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot
 from countermark.core.encoding import from_rfc3339, to_rfc3339
 from countermark.core.errors import FormatError, SettingsError
 
@@ -20,7 +23,6 @@ _MAX_BYTES = 1024 * 1024
 _MAX_SERVICES = 64
 _SELECTORS = {1: "ALL", 2: "ANY", 3: "EXACT"}
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +70,19 @@ class SigningConfig:
     @classmethod
     def parse(cls, data: bytes) -> "SigningConfig":
         """Read the document. Raises FormatError."""
-        return cls.from_json(_load(data, "signing config"))
+        return cls.from_json(protojson.parse_object(data, "signing config", limit=_MAX_BYTES))
 
     @classmethod
-    def from_json(cls, document: object) -> "SigningConfig":
+    def from_json(cls, tree: JSONObject) -> "SigningConfig":
         """Read the already decoded document. Raises FormatError."""
-        what = "signing config"
-        fields = _object(document, what)
-        if fields.get("mediaType") != MEDIA_TYPE:
-            raise FormatError(what, f"has media type {_shown(fields.get('mediaType'))}")
+        _check_media_type(tree, "signing config", MEDIA_TYPE)
         return cls(
-            ca_urls=_services(fields, "caUrls"),
-            oidc_urls=_services(fields, "oidcUrls"),
-            rekor_tlog_urls=_services(fields, "rekorTlogUrls"),
-            tsa_urls=_services(fields, "tsaUrls"),
-            rekor_tlog_config=_selection(fields, "rekorTlogConfig"),
-            tsa_config=_selection(fields, "tsaConfig"),
+            ca_urls=_services(tree, "caUrls"),
+            oidc_urls=_services(tree, "oidcUrls"),
+            rekor_tlog_urls=_services(tree, "rekorTlogUrls"),
+            tsa_urls=_services(tree, "tsaUrls"),
+            rekor_tlog_config=_selection(tree, "rekorTlogConfig"),
+            tsa_config=_selection(tree, "tsaConfig"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -131,14 +130,22 @@ def select_several(
     return found[: selection.count]
 
 
-def parse_trust_config(data: bytes) -> tuple[dict[str, Any], SigningConfig]:
-    """Read a ClientTrustConfig: the trusted root's JSON values, and the signing config."""
+def parse_trust_config(data: bytes) -> tuple[TrustedRoot, SigningConfig]:
+    """Read a ClientTrustConfig. Raises FormatError."""
     what = "trust config"
-    fields = _object(_load(data, what), what)
-    if fields.get("mediaType") != TRUST_CONFIG_MEDIA_TYPE:
-        raise FormatError(what, f"has media type {_shown(fields.get('mediaType'))}")
-    root = _object(fields.get("trustedRoot"), "trusted root")
-    return root, SigningConfig.from_json(fields.get("signingConfig"))
+    tree = protojson.parse_object(data, what, limit=_MAX_BYTES + MAX_TRUSTED_ROOT_BYTES)
+    _check_media_type(tree, what, TRUST_CONFIG_MEDIA_TYPE)
+    root = TrustedRoot.from_json(protojson.required_object(tree, "trustedRoot"))
+    return root, SigningConfig.from_json(protojson.required_object(tree, "signingConfig"))
+
+
+def trust_config_to_json(root: TrustedRoot, signing_config: SigningConfig) -> dict[str, Any]:
+    """A ClientTrustConfig as JSON values; inverse of `parse_trust_config`."""
+    return {
+        "mediaType": TRUST_CONFIG_MEDIA_TYPE,
+        "trustedRoot": root.to_json(),
+        "signingConfig": signing_config.to_json(),
+    }
 
 
 def _candidates(
@@ -160,82 +167,42 @@ def _candidates(
     return tuple(newest.values())
 
 
-def _load(data: bytes, what: str) -> object:
-    if len(data) > _MAX_BYTES:
-        raise FormatError(what, f"is larger than {_MAX_BYTES} bytes")
-    try:
-        document: object = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(what, "is not JSON") from error
-    return document
+def _check_media_type(tree: JSONObject, what: str, expected: str) -> None:
+    found = protojson.text(tree, "mediaType")
+    if found != expected:
+        raise FormatError(what, f"media type {found[:80]!r} is not supported")
 
 
-def _object(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise FormatError(what, "is not a JSON object")
-    return value
+def _services(tree: JSONObject, name: str) -> tuple[Service, ...]:
+    return tuple(_service(item) for item in protojson.objects(tree, name, limit=_MAX_SERVICES))
 
 
-def _services(fields: dict[str, Any], name: str) -> tuple[Service, ...]:
-    items = fields.get(name) or []
-    if not isinstance(items, list) or len(items) > _MAX_SERVICES:
-        raise FormatError(name, f"is not a list of at most {_MAX_SERVICES} services")
-    return tuple(_service(_object(item, name), name) for item in items)
-
-
-def _service(item: dict[str, Any], name: str) -> Service:
-    url = _text(item.get("url"), f"{name} url")
+def _service(tree: JSONObject) -> Service:
+    url = protojson.required_text(tree, "url")
     if not url.startswith(("https://", "http://")):
-        raise FormatError(f"{name} url", f"{_shown(url)} is not an http(s) URL")
-    version = _small_integer(item.get("majorApiVersion", 0), f"{name} majorApiVersion")
+        raise FormatError("url", f"{url[:80]!r} is not an http(s) URL")
     start = end = None
-    if item.get("validFor") is not None:
-        valid_for = _object(item["validFor"], f"{name} validFor")
-        start = from_rfc3339(_text(valid_for.get("start"), f"{name} start"), f"{name} start")
-        end = _optional(valid_for.get("end"), lambda text: from_rfc3339(text, f"{name} end"))
-    operator = item.get("operator")
+    if (valid_for := protojson.optional_object(tree, "validFor")) is not None:
+        start = from_rfc3339(protojson.required_text(valid_for, "start"), "validFor.start")
+        if text := protojson.text(valid_for, "end"):
+            end = from_rfc3339(text, "validFor.end")
     return Service(
         url=url,
-        major_api_version=version,
+        major_api_version=protojson.int64(tree, "majorApiVersion"),
         start=start,
         end=end,
-        operator="" if operator is None else _text(operator, f"{name} operator"),
+        operator=protojson.text(tree, "operator"),
     )
 
 
-def _selection(fields: dict[str, Any], name: str) -> ServiceSelection:
-    if fields.get(name) is None:
+def _selection(tree: JSONObject, name: str) -> ServiceSelection:
+    item = protojson.optional_object(tree, name)
+    if item is None:
         return ServiceSelection()
-    item = _object(fields[name], name)
-    selector: object = item.get("selector")
-    if isinstance(selector, int):
-        selector = _SELECTORS.get(selector)
-    if not isinstance(selector, str) or selector not in _SELECTORS.values():
-        raise FormatError(name, f"selector {_shown(item.get('selector'))} is not known")
-    count = _small_integer(item.get("count", 0), f"{name} count")
-    return ServiceSelection(selector, count)
-
-
-def _optional(value: object, read: Callable[[str], T]) -> T | None:
-    return None if value is None else read(_text(value, "time"))
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise FormatError(what, "is not text")
-    return value
-
-
-def _small_integer(value: object, what: str) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 999_999_999:
-        raise FormatError(what, "is not a small non-negative integer")
-    return value
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80]
+    selector = protojson.enum(item, "selector", _SELECTORS)
+    if selector not in _SELECTORS.values():
+        raise FormatError(name, f"selector {selector[:40]!r} is not known")
+    return ServiceSelection(selector, protojson.int64(item, "count"))
 
 
 def _service_to_json(service: Service) -> dict[str, Any]:

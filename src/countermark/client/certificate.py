@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The throw-away key and its certificate, checked before anything is signed with them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from countermark.client.identity import IdentityToken
+from countermark.client.submit import request_certificate
+from countermark.client.transport import Transport
+from countermark.core.bundle.trusted_root import TrustedRoot
+from countermark.core.crypto import der
+from countermark.core.crypto.certificate import EKU_CODE_SIGNING, OID_SCT_LIST, Certificate
+from countermark.core.crypto.chain import verify_chain
+from countermark.core.crypto.keys import encode_pem
+from countermark.core.ct.sct import parse_sct_list, sct_message_precert
+from countermark.core.errors import ChainInvalid, IdentityMismatch, SCTInvalid
+from countermark.core.verify.signer import SignerIdentity
+
+_OID_EC, _OID_P256 = "1.2.840.10045.2.1", "1.2.840.10045.3.1.7"
+
+
+class EphemeralKey:
+    """A P-256 key that lives in this process's memory only."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+
+    @property
+    def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo of the public half."""
+        # Written by hand: `cryptography`'s serialization module takes 40 ms to import.
+        numbers = self._key.public_key().public_numbers()
+        point = b"\x04" + numbers.x.to_bytes(32) + numbers.y.to_bytes(32)
+        algorithm = der.sequence(der.oid(_OID_EC), der.oid(_OID_P256))
+        return der.sequence(algorithm, der.bit_string(point))
+
+    def sign(self, message: bytes) -> bytes:
+        """DER ECDSA signature over SHA-256 of `message`."""
+        return self._key.sign(message, ec.ECDSA(SHA256()))
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """DER ECDSA signature over data with this SHA-256 digest."""
+        return self._key.sign(digest, ec.ECDSA(Prehashed(SHA256())))
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key and its certificate, for as many signatures as its minutes allow."""
+
+    key: EphemeralKey
+    certificate: Certificate
+
+    def good_until(self, time: datetime) -> bool:
+        """Whether it may still be used at `time`."""
+        return time <= self.certificate.not_after
+
+
+def obtain_credential(
+    transport: Transport, ca_url: str, token: IdentityToken, root: TrustedRoot
+) -> Credential:
+    """A fresh key, certified for the holder of `token`.
+
+    Raises what `request_certificate` raises, and a VerificationError if the certificate is not
+    ours, not this instance's, or on no trusted CT log.
+    """
+    key = EphemeralKey()
+    chain = request_certificate(
+        transport,
+        ca_url,
+        token=token.text,
+        public_key_pem=encode_pem("PUBLIC KEY", key.spki),
+        proof=key.sign(token.subject.encode("utf-8")),
+    )
+    leaf = Certificate.parse(chain[0])
+    if leaf.spki != key.spki:
+        raise ChainInvalid("the certificate authority certified another key than ours")
+    check_certificate(leaf, root, datetime.now(tz=UTC))
+    check_name(SignerIdentity.from_certificate(leaf), token)
+    return Credential(key, leaf)
+
+
+def check_certificate(leaf: Certificate, root: TrustedRoot, now: datetime) -> None:
+    """Check a certificate that was issued just now: its chain, and at least one SCT.
+
+    The chain is judged at the start of the certificate's life, so that a clock of ours that is
+    slow does no harm; the bundle will be judged at its proven time.
+
+    Args:
+        leaf: the new certificate.
+        root: its authority and CT logs must be in it.
+        now: those keys must be in use.
+    """
+    refusal = ChainInvalid("the certificate's issuer is not in the trusted root")
+    for authority in root.certificate_authorities:
+        issuers = authority.certificates
+        if issuers[0].subject != leaf.issuer or not authority.validity.covers(now):
+            continue
+        try:
+            verify_chain(leaf, issuers, leaf.not_before, purpose=EKU_CODE_SIGNING)
+        except ChainInvalid as error:
+            refusal = error
+            continue
+        _check_sct(leaf, issuers[0], root, now)
+        return
+    raise refusal
+
+
+def check_name(signer: SignerIdentity, token: IdentityToken) -> None:
+    """Check that an e-mail certificate is for the token's address."""
+    if signer.kind == "email" and signer.name != token.subject:
+        raise IdentityMismatch(f"the certificate is for {signer.name!r}, not {token.subject!r}")
+
+
+def _check_sct(leaf: Certificate, issuer: Certificate, root: TrustedRoot, now: datetime) -> None:
+    extension = leaf.extension(OID_SCT_LIST)
+    if extension is None:
+        raise SCTInvalid("the certificate carries no SCT")
+    scts = parse_sct_list(der.decode(extension.value, "SCT list", der.OCTET_STRING).content)
+    for sct in scts:
+        for log in root.ctlogs:
+            if log.log_id == sct.log_id and log.validity.covers(now):
+                message = sct_message_precert(
+                    sct.timestamp_ms,
+                    issuer.issuer_key_hash,
+                    leaf.tbs_without(OID_SCT_LIST),
+                    sct.extensions,
+                )
+                sct.verify(log.public_key, message)
+                return
+    raise SCTInvalid("no trusted certificate log vouches for the certificate")
