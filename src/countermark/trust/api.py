@@ -15,13 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from countermark.core.errors import NotFound
-from countermark.httpkit.replies import (
-    IMMUTABLE,
-    NO_STORE,
-    bytes_reply,
-    empty_reply,
-    json_bytes_reply,
-)
+from countermark.httpkit.replies import IMMUTABLE, NO_STORE, empty_reply, json_bytes_reply
 from countermark.ports.objects import ObjectStore
 from countermark.trust.targets import NAMES
 
@@ -48,11 +42,11 @@ def routes(tuf: ObjectStore, trust: ObjectStore) -> list[BaseRoute]:
             return _serve(tuf, path, request)
         if _IMMUTABLE_NAME.fullmatch(path):
             return _serve(tuf, path, request, IMMUTABLE)
-        return _not_found(path)
+        return _not_found()
 
     async def serve_trust(request: Request) -> Response:
         name = request.path_params["name"]
-        return _serve(trust, name, request) if name in NAMES else _not_found(name)
+        return _serve(trust, name, request) if name in NAMES else _not_found()
 
     return [
         Route("/tuf/{path:path}", serve_tuf, methods=["GET"]),
@@ -66,16 +60,14 @@ def _serve(
     try:
         data = objects.fetch(path)  # a few kilobytes from the page cache: not worth a thread
     except NotFound:
-        return _not_found(path)
+        return _not_found()
     tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     headers = {**caching, **_NOSNIFF, "etag": tag}
     if request.headers.get("if-none-match") == tag:
         return empty_reply(304, headers)
-    if request.method == "HEAD":
-        return bytes_reply(b"", "application/json", 200, headers)
     return json_bytes_reply(data, 200, headers)
 
 
-def _not_found(path: str) -> Response:
+def _not_found() -> Response:
     # TUF clients ask for the next root every time: no cache may remember that there is none.
     return json_bytes_reply(b'{"code":"not-found","message":"no such file"}\n', 404, NO_STORE)
