@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The port to the database of logs: heads, unique identities, search rows and staged tails.
 
-One transaction carries a whole round. A driver is used from one thread at a time.
+One transaction carries a whole round. Calls about one log come from one thread at a time; calls
+about different logs may overlap.
 """
 
 from collections.abc import Sequence

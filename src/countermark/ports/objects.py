@@ -15,12 +15,16 @@ class ObjectStore(Protocol):
     """
 
     def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
-        """Write immutable objects. One that exists with the same bytes is left alone; with
-        others it is an InvariantBroken, and is not replaced."""
+        """Write immutable objects. One that exists with the same bytes is no error; with others
+        it is an InvariantBroken, and is not replaced.
+
+        Raises Unavailable if nothing was changed and it can be tried again, OutcomeUnknown if
+        some may be durable and some not: only a fresh process may try again.
+        """
         ...
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write a mutable object (the checkpoint), atomically."""
+        """Write a mutable object (the checkpoint), atomically. Raises as `put_all` does."""
         ...
 
     def fetch(self, path: str) -> bytes:

@@ -17,11 +17,13 @@ class Submission:
         identity: 32 bytes that two submissions share exactly if the log should hold only one.
         payload: whatever the personality needs to make the leaf; the engine does not look.
         search_keys: what the entry can be found by; each at most 65,535 bytes.
+        byte_size: about how many bytes it holds in memory, for the bound on what is queued.
     """
 
     identity: bytes
     payload: Any
     search_keys: tuple[bytes, ...] = ()
+    byte_size: int = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,14 @@ class Leaf:
         record: the bytes its entry bundle will hold.
         leaf_hash: equal to ``codec.leaf_hash(record)``.
         promise: what the log signed about it (SET, SCT); empty if nothing.
+        search_keys: more that it can be found by, known only now; e.g. a CT log's leaf hash,
+            which the time is part of.
     """
 
     record: bytes
     leaf_hash: bytes
     promise: bytes
+    search_keys: tuple[bytes, ...] = ()
 
 
 class Personality(Protocol):
@@ -83,7 +88,7 @@ class Auditor(Protocol):
         ...
 
     def search_keys(self, record: bytes) -> Sequence[bytes]:
-        """The search keys that the record was submitted with. Raises FormatError."""
+        """The search keys of the submission and of the leaf, in that order. Raises FormatError."""
         ...
 
     def check_promise(self, record: bytes, row: EntryRow) -> None:

@@ -90,17 +90,6 @@ class GrowingTree:
         """The tree as it is now."""
         return TreeView(self._rows, self.size)
 
-    def tile(self, name: TileName) -> bytes:
-        """The content of a tile. Raises Forgotten, or ValueError if the tree has no such tile."""
-        level = TILE_HEIGHT * name.level
-        start = name.index * TILE_WIDTH
-        if not 0 < start + name.width <= self.size >> level:
-            raise ValueError(f"a tree of {self.size} leaves has no {name.path}")
-        row = self._rows[level]
-        if start < row.offset:
-            raise Forgotten(name.path)
-        return b"".join(row.hashes[start - row.offset : start - row.offset + name.width])
-
     def _join(self, level: int) -> bool:
         """Compute the nodes of a level that the level below now allows; whether there were any."""
         below, row = self._rows[level - 1], self._rows[level]
@@ -160,6 +149,17 @@ class TreeView:
         if upper is None:
             upper = self._upper[tile] = self._path(tile, self._levels[TILE_HEIGHT:])
         return self._path(index, self._levels[:TILE_HEIGHT]) + upper
+
+    def tile(self, name: TileName) -> bytes:
+        """The content of a tile. Raises Forgotten, or ValueError if the tree has no such tile."""
+        level = TILE_HEIGHT * name.level
+        start = name.index * TILE_WIDTH
+        if not 0 < start + name.width <= self.tree_size >> level:
+            raise ValueError(f"a tree of {self.tree_size} leaves has no {name.path}")
+        offset, hashes, _, _ = self._levels[level]
+        if start < offset:
+            raise Forgotten(name.path)
+        return b"".join(hashes[start - offset : start - offset + name.width])
 
     @staticmethod
     def _path(

@@ -40,6 +40,11 @@ class TileName:
         return _path(str(self.level), self.index, self.width)
 
     @property
+    def partials(self) -> str:
+        """What the paths of all partials of this tile start with."""
+        return f"{_path(str(self.level), self.index, TILE_WIDTH)}.p/"
+
+    @property
     def byte_length(self) -> int:
         """How long its content is."""
         return self.width * HASH_BYTES
@@ -60,6 +65,11 @@ class BundleName:
     def path(self) -> str:
         """Where it is, relative to the log's prefix."""
         return _path(self.directory, self.index, self.width)
+
+    @property
+    def partials(self) -> str:
+        """What the paths of all partials of this bundle start with."""
+        return f"{_path(self.directory, self.index, TILE_WIDTH)}.p/"
 
     @property
     def start(self) -> int:

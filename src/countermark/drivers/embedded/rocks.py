@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded `LogStore`: RocksDB, one synced write batch a round.
+
+Opened by one process alone, never across a fork. RocksDB would carry on by itself after a failed
+write and might show that round or drop it; so the first failure kills the driver, the process
+ends, and the next one reads back what really became durable.
+
+Layout, by column family; numbers are big-endian, a log's number has 4 bytes::
+
+    default   "L" name             → log number
+              "H" log              → head
+              "P" log              → published size
+    rows      log identity         → index 8, time_ms 8, promise
+    search    log len(key) 2 key index 8 → (empty)
+    staged    log first index 8    → the leaves of one round, msgpack
+
+Rows are found by exact key and have a Bloom filter; search rows are only scanned and have none.
+Staged rounds live apart so that their bytes, soon deleted, never reach the other families' files.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteOptions,
+)
+
+from countermark.core.errors import Conflict, InvariantBroken, NotFound, OutcomeUnknown
+from countermark.ports.log_store import EntryRow, Head, StagedLeaf
+
+T = TypeVar("T")
+
+_MIB = 1024 * 1024
+_MEMTABLES_BYTES = 32 * _MIB  # of all families together; the rest of the budget is Python's
+_CACHE_BYTES = 64 * _MIB
+_WAL_BYTES = 64 * _MIB  # replayed at start: bounds how long that takes
+_BLOOM_BITS = 10
+
+_LOG = struct.Struct(">I")
+_SIZE = struct.Struct(">Q")
+_ROW = struct.Struct(">QQ")
+_HEAD = struct.Struct(">QQ32s")
+
+# identity, record, time_ms, promise, search keys; the index follows from the key and the place.
+_Staged = list[tuple[bytes, bytes, int, bytes, tuple[bytes, ...]]]
+_encode_staged = msgspec.msgpack.Encoder().encode
+_decode_staged = msgspec.msgpack.Decoder(_Staged).decode
+
+
+class RocksLogStore:
+    """A RocksDB folder that holds any number of logs. See `LogStore` for the contract."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open a store, or start one.
+
+        Raises NotFound if there is none, InvariantBroken if it is damaged or another process
+        has it.
+        """
+        if not create and not (path / "CURRENT").exists():
+            raise NotFound(f"there is no database in {path}")
+        options, families = _options()
+        if create:
+            options.create_if_missing(True)
+            options.create_missing_column_families(True)
+        self._failed: str | None = None
+        try:
+            self._db = Rdict(str(path), options, column_families=families)
+        except Exception as error:  # rocksdict has no narrower class
+            raise InvariantBroken(f"the database in {path} cannot be opened: {error}") from error
+        self._rows = self._db.get_column_family("rows")
+        self._search = self._db.get_column_family("search")
+        self._staged = self._db.get_column_family("staged")
+        self._rows_family = self._db.get_column_family_handle("rows")
+        self._search_family = self._db.get_column_family_handle("search")
+        self._staged_family = self._db.get_column_family_handle("staged")
+        self._synced = WriteOptions()
+        self._synced.sync = True
+        self._numbers: dict[str, bytes] = self._read(self._load_numbers)
+        # First index and size of each staged round, oldest first.
+        self._rounds = self._read(
+            lambda: {log: self._load_rounds(number) for log, number in self._numbers.items()}
+        )
+
+    def create_log(self, log: str, head: Head) -> None:
+        """See `LogStore`."""
+        if log in self._numbers:
+            raise Conflict(f"log {log} exists")
+        number = _LOG.pack(len(self._numbers) + 1)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(b"L" + log.encode(), number)
+        batch.put(b"H" + number, _encode_head(head))
+        batch.put(b"P" + number, _SIZE.pack(0))
+        self._write(batch)
+        self._numbers[log] = number
+        self._rounds[log] = deque()
+
+    def logs(self) -> Sequence[str]:
+        """See `LogStore`."""
+        return sorted(self._numbers)
+
+    def head(self, log: str) -> Head:
+        """See `LogStore`."""
+        return _decode_head(self._fetch(self._db, b"H" + self._number(log)))
+
+    def commit_round(
+        self, log: str, old_head: Head, new_head: Head, leaves: Sequence[StagedLeaf]
+    ) -> None:
+        """See `LogStore`."""
+        number = self._number(log)
+        head_key = b"H" + number
+        if self._fetch(self._db, head_key) != _encode_head(old_head):
+            raise Conflict(f"log {log} has another head than the one of {old_head.tree_size}")
+        batch = WriteBatch(raw_mode=True)
+        put, pack_row, pack_index = batch.put, _ROW.pack, _SIZE.pack
+        rows, search = self._rows_family, self._search_family
+        for leaf in leaves:
+            put(number + leaf.identity, pack_row(leaf.index, leaf.time_ms) + leaf.promise, rows)
+            for key in leaf.search_keys:
+                put(_search_prefix(number, key) + pack_index(leaf.index), b"", search)
+        staged = [
+            (leaf.identity, leaf.record, leaf.time_ms, leaf.promise, leaf.search_keys)
+            for leaf in leaves
+        ]
+        first = old_head.tree_size
+        put(number + pack_index(first), _encode_staged(staged), self._staged_family)
+        put(head_key, _encode_head(new_head))
+        self._write(batch)
+        self._rounds[log].append((first, len(leaves)))
+
+    def find(self, log: str, identities: Sequence[bytes]) -> Sequence[EntryRow | None]:
+        """See `LogStore`."""
+        number = self._number(log)
+        get = self._rows.get
+
+        def look() -> list[EntryRow | None]:
+            found: list[EntryRow | None] = []
+            for identity in identities:
+                value = get(number + identity)
+                found.append(None if value is None else _decode_row(value))
+            return found
+
+        return self._read(look)
+
+    def search(self, log: str, key: bytes, *, limit: int) -> Sequence[int]:
+        """See `LogStore`."""
+        prefix = _search_prefix(self._number(log), key)
+        return self._read(lambda: self._scan(prefix, limit))
+
+    def staged(self, log: str, start: int, end: int) -> Sequence[StagedLeaf]:
+        """See `LogStore`."""
+        number = self._number(log)
+        start = max(start, self.published_size(log))
+        leaves: list[StagedLeaf] = []
+        for first, count in self._rounds[log]:
+            if first < end and first + count > start:
+                data = self._fetch(self._staged, number + _SIZE.pack(first))
+                leaves += _decode_leaves(first, data)
+        return [leaf for leaf in leaves if start <= leaf.index < end]
+
+    def published_size(self, log: str) -> int:
+        """See `LogStore`."""
+        return int(_SIZE.unpack(self._fetch(self._db, b"P" + self._number(log)))[0])
+
+    def drop_staged(self, log: str, size: int) -> None:
+        """See `LogStore`."""
+        number = self._number(log)
+        rounds = self._rounds[log]
+        batch = WriteBatch(raw_mode=True)
+        batch.put(b"P" + number, _SIZE.pack(size))
+        done = [first for first, count in rounds if first + count <= size]
+        for first in done:
+            batch.delete(number + _SIZE.pack(first), self._staged_family)
+        self._write(batch)
+        for _ in done:
+            rounds.popleft()
+
+    def close(self) -> None:
+        """See `LogStore`."""
+        if self._failed is None:
+            self._failed = "it was closed"
+            for family in (self._rows, self._search, self._staged, self._db):
+                family.close()
+
+    def _number(self, log: str) -> bytes:
+        try:
+            return self._numbers[log]
+        except KeyError:
+            raise NotFound(f"there is no log {log}") from None
+
+    def _write(self, batch: WriteBatch) -> None:
+        self._check_usable()
+        try:
+            self._db.write(batch, self._synced)
+        except Exception as error:
+            self._failed = f"a write failed: {error}"
+            raise OutcomeUnknown(f"the database must be opened again: {self._failed}") from error
+
+    def _fetch(self, family: Rdict, key: bytes) -> bytes:
+        value = self._read(lambda: family.get(key))
+        if not isinstance(value, bytes):
+            raise InvariantBroken(f"the database is damaged: it has no {key.hex()}")
+        return value
+
+    def _read(self, work: Callable[[], T]) -> T:
+        self._check_usable()
+        try:
+            return work()
+        except Exception as error:
+            # A block that cannot be read or fails its checksum. Going on could log a duplicate.
+            self._failed = f"a read failed: {error}"
+            raise InvariantBroken(f"the database is damaged: {self._failed}") from error
+
+    def _check_usable(self) -> None:
+        if self._failed is not None:
+            raise OutcomeUnknown(f"the database must be opened again: {self._failed}")
+
+    def _load_numbers(self) -> dict[str, bytes]:
+        numbers = {}
+        cursor = self._db.iter()
+        cursor.seek(b"L")
+        while cursor.valid() and (key := cursor.key())[:1] == b"L":
+            numbers[key[1:].decode()] = cursor.value()
+            cursor.next()
+        cursor.status()
+        return numbers
+
+    def _load_rounds(self, number: bytes) -> deque[tuple[int, int]]:
+        rounds: deque[tuple[int, int]] = deque()
+        cursor = self._staged.iter()
+        cursor.seek(number)
+        while cursor.valid() and (key := cursor.key())[:4] == number:
+            rounds.append((_SIZE.unpack(key[4:])[0], len(_decode_staged(cursor.value()))))
+            cursor.next()
+        cursor.status()
+        return rounds
+
+    def _scan(self, prefix: bytes, limit: int) -> list[int]:
+        found: list[int] = []
+        cursor = self._search.iter()
+        cursor.seek(prefix)
+        while len(found) < limit and cursor.valid() and (key := cursor.key()).startswith(prefix):
+            found.append(_SIZE.unpack(key[len(prefix) :])[0])
+            cursor.next()
+        cursor.status()
+        return found
+
+
+def _options() -> tuple[Options, dict[str, Options]]:
+    cache = Cache(_CACHE_BYTES)
+
+    def family(*, bloom: bool) -> Options:
+        options = Options(raw_mode=True)
+        table = BlockBasedOptions()
+        table.set_block_cache(cache)
+        table.set_cache_index_and_filter_blocks(True)
+        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+        if bloom:
+            table.set_bloom_filter(_BLOOM_BITS, False)
+            options.set_memtable_prefix_bloom_ratio(0.02)
+            options.set_memtable_whole_key_filtering(True)
+        options.set_block_based_table_factory(table)
+        options.set_compression_type(DBCompressionType.none())  # hashes and signatures
+        options.set_write_buffer_size(_MEMTABLES_BYTES // 2)
+        options.set_level_compaction_dynamic_level_bytes(True)
+        return options
+
+    options = family(bloom=False)
+    options.set_db_write_buffer_size(_MEMTABLES_BYTES)
+    options.set_max_total_wal_size(_WAL_BYTES)
+    options.set_max_background_jobs(2)
+    options.set_max_open_files(512)
+    options.set_keep_log_file_num(2)
+    options.set_stats_dump_period_sec(0)
+    options.set_paranoid_checks(True)
+    # The default would open silently at the first damaged record and lose what follows it. A
+    # torn tail is what a crash leaves; damage before it is an error.
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    return options, {
+        "rows": family(bloom=True),
+        "search": family(bloom=False),
+        "staged": family(bloom=False),
+    }
+
+
+def _search_prefix(number: bytes, key: bytes) -> bytes:
+    return number + len(key).to_bytes(2) + key
+
+
+def _encode_head(head: Head) -> bytes:
+    return _HEAD.pack(head.tree_size, head.time_ms, head.root_hash) + head.signed
+
+
+def _decode_head(data: bytes) -> Head:
+    tree_size, time_ms, root_hash = _HEAD.unpack_from(data)
+    return Head(tree_size, root_hash, time_ms, data[_HEAD.size :])
+
+
+def _decode_row(data: bytes) -> EntryRow:
+    index, time_ms = _ROW.unpack_from(data)
+    return EntryRow(index, time_ms, data[_ROW.size :])
+
+
+def _decode_leaves(first: int, data: bytes) -> list[StagedLeaf]:
+    return [
+        StagedLeaf(index, identity, record, time_ms, promise, keys)
+        for index, (identity, record, time_ms, promise, keys) in enumerate(
+            _decode_staged(data), first
+        )
+    ]
