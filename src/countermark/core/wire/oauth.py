@@ -158,7 +158,7 @@ def redirect_origin(uri: str) -> str:
 
 def code_challenge(verifier: str) -> str:
     """The S256 challenge of a PKCE verifier (RFC 7636 section 4.2)."""
-    return to_base64url(hashlib.sha256(verifier.encode("ascii")).digest())
+    return to_base64url(hashlib.sha256(verifier.encode("utf-8")).digest())
 
 
 def access_token_hash(access_token: str) -> str:

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker asks of the keeper for logins at the embedded issuer."""
+
+import msgspec
+
+from countermark.rpc.message import Request
+
+
+class Keys(msgspec.Struct, frozen=True, array_like=True):
+    """The issuer's public keys (DER SubjectPublicKeyInfo), the one in use first."""
+
+    spkis: tuple[bytes, ...]
+
+
+class FetchKeys(Request[Keys], frozen=True, tag="oidc.keys"):
+    """Ask for the keys that the issuer's tokens verify under."""
+
+
+class Granted(msgspec.Struct, frozen=True, array_like=True):
+    """A code that can be traded in for tokens, once and soon."""
+
+    code: str
+
+
+class GrantCode(Request[Granted], frozen=True, tag="oidc.grant"):
+    """Somebody said on the login page who they are.
+
+    Attributes:
+        email: the address they typed.
+        client_id: the client that asked.
+        redirect_uri: where the code will be sent.
+        challenge: the client's PKCE S256 challenge.
+        nonce: what the client wants to find in the ID token; empty for nothing.
+    """
+
+    email: str
+    client_id: str
+    redirect_uri: str
+    challenge: str
+    nonce: str
+
+
+class Tokens(msgspec.Struct, frozen=True, array_like=True):
+    """What a login yields. `access_token` is empty where nobody asked for one."""
+
+    id_token: str
+    access_token: str
+    lifetime_s: int
+
+
+class RedeemCode(Request[Tokens], frozen=True, tag="oidc.redeem"):
+    """Trade in a code; `client_id` and `redirect_uri` must be those it was granted for."""
+
+    code: str
+    client_id: str
+    redirect_uri: str
+    verifier: str
+
+
+class IssueLocalToken(Request[Tokens], frozen=True, tag="oidc.local"):
+    """Issue a token to whoever knows the data directory's secret."""
+
+    secret: str
+    email: str
