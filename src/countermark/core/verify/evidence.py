@@ -58,6 +58,7 @@ class Evidence(NamedTuple):
         records: at least one.
         statement: what the signed statement is about; None for a plain signature.
         checks: everything that was checked, in order.
+        root: what the caller calls the trusted root that was believed.
     """
 
     signer: SignerIdentity | None
@@ -66,10 +67,11 @@ class Evidence(NamedTuple):
     records: tuple[LogRecord, ...]
     statement: Statement | None
     checks: tuple[Check, ...]
+    root: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A tree for machines; its keys are stable."""
-        tree: dict[str, Any] = {}
+        tree: dict[str, Any] = {"root": self.root} if self.root else {}
         if self.signer is not None:
             tree["identity"] = self.signer.name
             tree["issuer"] = self.signer.issuer

@@ -77,6 +77,7 @@ def verify(
     policy: Policy | PublicKey,
     *,
     thresholds: Thresholds = ONE_OF_EACH,
+    root_name: str = "",
 ) -> Evidence:
     """Check that a bundle proves who signed an artifact and when.
 
@@ -86,14 +87,16 @@ def verify(
         trusted_root: whom to believe.
         policy: who may have signed; a `PublicKey` for bundles of a managed key.
         thresholds: how much agreement to ask for.
+        root_name: what to call the trusted root in the evidence.
 
     Raises a VerificationError of the step that failed, FormatError for parts of the bundle that
     cannot be read, RequestRejected for a policy or digest that does not fit the task.
     """
     try:
-        return _Verification(bundle, artifact, trusted_root, thresholds).run(policy)
+        evidence = _Verification(bundle, artifact, trusted_root, thresholds).run(policy)
     except AlgorithmRefused as error:
         raise SignatureInvalid(str(error)) from error
+    return evidence._replace(root=root_name)
 
 
 class _Verification:
