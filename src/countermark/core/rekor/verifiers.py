@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys and certificates that entries are verified with (Rekor's `x509` format).
+
+Nobody has to vouch for them: a log admits any key whose signature holds. They are stored as
+canonical PEM, so that one key gives one leaf.
+"""
+
+import hashlib
+import ipaddress
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from countermark.core.crypto import der
+from countermark.core.crypto.keys import PublicKey, encode_pem
+from countermark.core.encoding import from_base64_bits, from_utf8
+from countermark.core.errors import AlgorithmRefused, FormatError
+from countermark.core.rekor.entry import EntryRejected, search_key
+
+MAX_PEM_BYTES: Final = 64 * 1024
+MAX_CERTIFICATES: Final = 10
+_MAX_CACHED_BYTES: Final = 8 * 1024
+# Text before a block and header lines inside it are dropped, as Go's reader drops them: people
+# submit what `openssl x509 -text` prints.
+_BLOCK = re.compile(
+    rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[ \t]*\r?\n(?:[^\s:]+:[^\n]*\n)*([^-]*)-----END \1-----"
+)
+_SAN_OID: Final = der.oid("2.5.29.17")
+_FULCIO_NAME_OID: Final = der.oid("1.3.6.1.4.1.57264.1.7")
+_OTHER_NAME, _EMAIL, _DNS, _URI, _IP = 0xA0, 0x81, 0x82, 0x86, 0x87
+
+
+class Verifier(NamedTuple):
+    """A key, or the leaf certificate of a chain, as the log keeps it.
+
+    Attributes:
+        key: what signatures are checked with.
+        pem: canonical: 64 columns, final newline; a chain is leaf first.
+        pem_base64: the same as it stands in bodies.
+        certificates: DER of the chain, leaf first; empty for a bare key.
+        search_keys: of the PEM's hash and of the leaf's subject alternative names.
+    """
+
+    key: PublicKey
+    pem: str
+    pem_base64: str
+    certificates: tuple[bytes, ...]
+    search_keys: tuple[bytes, ...]
+
+
+def read_verifier(content: bytes) -> Verifier:
+    """Read a PEM public key, or up to ten certificates, leaf first. Raises EntryRejected."""
+    if len(content) <= _MAX_CACHED_BYTES:
+        return _read_cached(content)
+    if len(content) > MAX_PEM_BYTES:
+        raise EntryRejected(f"invalid public key: larger than {MAX_PEM_BYTES} bytes")
+    return _read(content)
+
+
+@lru_cache(maxsize=512)
+def _read_cached(content: bytes) -> Verifier:
+    return _read(content)
+
+
+def _read(content: bytes) -> Verifier:
+    blocks = _pem_blocks(content)
+    label, data = blocks[0]
+    try:
+        if len(blocks) == 1 and label == b"PUBLIC KEY":
+            return _verifier(PublicKey.from_spki(data), (), encode_pem("PUBLIC KEY", data), ())
+        for label, data in blocks:
+            if label != b"CERTIFICATE":
+                kind = label.decode("ascii")
+                raise EntryRejected(f"invalid public key: cannot handle type {kind}")
+            _check_certificate(data)
+        chain = tuple(data for _, data in blocks)
+        spki, names = _key_and_names(chain[0])
+        key = PublicKey.from_spki(spki, "certificate's public key")
+        pem = "".join(encode_pem("CERTIFICATE", data) for data in chain)
+        return _verifier(key, chain, pem, names)
+    except AlgorithmRefused as error:
+        raise EntryRejected(f"entry algorithms are not allowed: {error}") from error
+    except FormatError as error:
+        raise EntryRejected(f"invalid public key: {error}") from error
+
+
+def _verifier(
+    key: PublicKey, certificates: tuple[bytes, ...], pem: str, names: Iterable[str]
+) -> Verifier:
+    raw = pem.encode("ascii")
+    terms = (f"sha256:{hashlib.sha256(raw).hexdigest()}", *names)
+    return Verifier(
+        key,
+        pem,
+        b64encode(raw).decode("ascii"),
+        certificates,
+        tuple({search_key(term): None for term in terms}),
+    )
+
+
+def _pem_blocks(content: bytes) -> list[tuple[bytes, bytes]]:
+    blocks: list[tuple[bytes, bytes]] = []
+    end = 0
+    for match in _BLOCK.finditer(content):
+        if len(blocks) == MAX_CERTIFICATES:
+            raise EntryRejected(f"invalid public key: more than {MAX_CERTIFICATES} PEM blocks")
+        try:
+            text = b"".join(match[2].split()).decode("ascii")
+            blocks.append((match[1], from_base64_bits(text, "PEM")))
+        except (UnicodeDecodeError, FormatError) as error:
+            raise EntryRejected("invalid public key: failure decoding PEM") from error
+        end = match.end()
+    if not blocks or content[end:].strip():
+        raise EntryRejected("invalid public key: failure decoding PEM")
+    return blocks
+
+
+def _check_certificate(data: bytes) -> None:
+    # Ours (core.crypto.certificate) says the same in fifty times the time; a log reads as many
+    # certificates as it takes entries.
+    from cryptography import x509
+
+    try:
+        x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise FormatError("certificate", "is not an X.509 certificate in DER") from error
+
+
+def _key_and_names(certificate: bytes) -> tuple[bytes, list[str]]:
+    """SPKI and subject alternative names of a certificate whose DER was checked."""
+    start, _ = _content(certificate, 0)
+    position, end = _content(certificate, start)
+    if certificate[position] == 0xA0:  # the version, absent in X.509 v1
+        _, position = _content(certificate, position)
+    for _ in range(5):  # serial, algorithm, issuer, validity, subject
+        _, position = _content(certificate, position)
+    spki_start = position
+    _, position = _content(certificate, position)
+    spki = certificate[spki_start:position]
+    while position < end and certificate[position] != 0xA3:  # the unique identifiers of 1993
+        _, position = _content(certificate, position)
+    if position >= end:
+        return spki, []
+    position, _ = _content(certificate, position)
+    position, end = _content(certificate, position)
+    while position < end:
+        start, position = _content(certificate, position)
+        if certificate.startswith(_SAN_OID, start):
+            return spki, list(_alternative_names(certificate[start:position]))
+    return spki, []
+
+
+def _content(data: bytes, position: int) -> tuple[int, int]:
+    """Start and end of the content of the DER element at `position`."""
+    length = data[position + 1]
+    start = position + 2
+    if length >= 0x80:
+        size = length & 0x7F
+        start += size
+        length = int.from_bytes(data[position + 2 : start])
+    return start, start + length
+
+
+def _alternative_names(extension: bytes) -> Iterator[str]:
+    """The names that Rekor indexes; names of other kinds are passed over."""
+    what = "subject alternative name"
+    fields = der.Reader(extension, what)
+    fields.read(der.OID)
+    fields.optional(der.BOOLEAN)
+    names = der.decode(fields.read(der.OCTET_STRING).content, what, der.SEQUENCE).reader(what)
+    while names:
+        name = names.read()
+        if name.tag in (_EMAIL, _DNS, _URI):
+            yield _ascii(name.content)
+        elif name.tag == _IP and len(name.content) in (4, 16):
+            yield str(ipaddress.ip_address(name.content))
+        elif name.tag == _OTHER_NAME and name.content.startswith(_FULCIO_NAME_OID):
+            inner = der.Reader(name.content[len(_FULCIO_NAME_OID) :], what).read(_OTHER_NAME)
+            value = der.decode(inner.content, what, der.UTF8_STRING)
+            yield from_utf8(value.content, what)
+
+
+def _ascii(data: bytes) -> str:
+    if not data.isascii():
+        raise FormatError("subject alternative name", "is not an IA5String")
+    return data.decode("ascii")

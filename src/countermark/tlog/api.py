@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rekor's API v1 over HTTP: the worker's half of the log. It verifies; the keeper keeps."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+
+from countermark.core.bundle.bundle import InclusionProof
+from countermark.core.errors import NotFound
+from countermark.core.rekor.entry import CanonicalEntry
+from countermark.core.rekor.kinds import admit, canonicalize_query
+from countermark.core.rekor.shard import Shard
+from countermark.core.tlog.merkle import leaf_hash
+from countermark.core.wire import rekor_v1 as wire
+from countermark.core.wire import rekor_v1_requests as requests
+from countermark.httpkit.body import read_body
+from countermark.httpkit.cors import cors
+from countermark.httpkit.replies import BytesReply, bytes_reply, json_bytes_reply
+from countermark.rpc.message import Keeper
+from countermark.tlog.endpoint import Endpoint
+from countermark.tlog.messages import (
+    AddEntry,
+    FetchEntries,
+    FetchHead,
+    Found,
+    HeadView,
+    ProveConsistency,
+)
+
+MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
+"""Of a request body. Whole attestations are submitted; what is logged of them is small."""
+
+_INLINE_BYTES: Final = 64 * 1024
+_JSON: Final = (b"content-type", b"application/json")
+
+
+def routes(
+    keeper: Keeper, shard: Shard, *, max_request_bytes: int = MAX_REQUEST_BYTES
+) -> list[BaseRoute]:
+    """The routes of a log with one shard, open to pages of every origin."""
+    api = _LogAPI(keeper, shard, max_request_bytes)
+    pem = Endpoint(get=api.public_key, produces="application/x-pem-file")
+    return cors(
+        [
+            Route(wire.ENTRIES_PATH, Endpoint(get=api.entry_by_index, post=api.add)),
+            Route(wire.RETRIEVE_PATH, Endpoint(post=api.search)),
+            Route(f"{wire.ENTRIES_PATH}/{{entry_id}}", Endpoint(get=api.entry_by_id)),
+            Route(wire.LOG_PATH, Endpoint(get=api.info)),
+            Route(wire.PROOF_PATH, Endpoint(get=api.consistency)),
+            Route(wire.PUBLIC_KEY_PATH, pem),
+            Route(wire.INDEX_PATH, Endpoint(post=api.search_index)),
+            Route("/ping", _ping, methods=["GET", "HEAD"]),
+        ]
+    )
+
+
+class _LogAPI:
+    def __init__(self, keeper: Keeper, shard: Shard, max_request_bytes: int) -> None:
+        self._keeper = keeper
+        self._shard = shard
+        self._log_id_hex = shard.log_id.hex()
+        self._public_key = shard.public_key.to_pem().encode("ascii")
+        self._limit = max_request_bytes
+
+    async def add(self, request: Request) -> BytesReply:
+        """POST of an entry."""
+        body = await read_body(request, limit=self._limit)
+        if len(body) <= _INLINE_BYTES:
+            entry = _admit(body)
+        else:  # hashing and decoding megabytes would hold up everybody else
+            entry = await asyncio.to_thread(_admit, body)
+        added = await self._keeper.call(AddEntry(entry.body, entry.search_keys))
+        entry_id = self._shard.entry_id(leaf_hash(entry.body))
+        location = _location(entry_id, request.scope["query_string"])
+        if added.duplicate:
+            message = (
+                "an equivalent entry already exists in the transparency log with UUID " + entry_id
+            )
+            return BytesReply(wire.error_reply(409, message), 409, [_JSON, location])
+        found = Found(entry.body, added.index, added.time_ms, added.promise, added.proof)
+        reply = wire.entry_reply(self._object(found, added.head, entry_id))
+        etag = (b"etag", entry_id.encode("ascii"))  # without quotes: upstream's clients read it so
+        return BytesReply(reply, 201, [_JSON, location, etag])
+
+    async def entry_by_index(self, request: Request) -> BytesReply:
+        """GET of the entry at a global log index."""
+        values = request.query_params.getlist("logIndex")
+        index = requests.read_integer(values, "logIndex", minimum=0) - self._shard.first_index
+        objects = await self._lookup((), (index,))
+        return _one(objects)
+
+    async def entry_by_id(self, request: Request) -> BytesReply:
+        """GET of an entry by entry id or UUID."""
+        entry_id = requests.read_entry_id(request.path_params["entry_id"])
+        if entry_id.tree_id not in (None, self._shard.tree_id):
+            raise NotFound(f"no tree {entry_id.tree_id}")
+        objects = await self._lookup((entry_id.leaf_hash,), ())
+        return _one(objects)
+
+    async def search(self, request: Request) -> BytesReply:
+        """POST of a query for up to ten entries. What is not there is left out."""
+        body = await read_body(request, limit=self._limit)
+        if len(body) <= _INLINE_BYTES:
+            hashes, indexes = self._resolve(body)
+        else:
+            hashes, indexes = await asyncio.to_thread(self._resolve, body)
+        objects = await self._lookup(hashes, indexes) if hashes or indexes else []
+        return json_bytes_reply(wire.entries_reply(objects))
+
+    async def info(self, _: Request) -> BytesReply:
+        """GET of the newest tree head."""
+        head = await self._keeper.call(FetchHead())
+        info = wire.LogInfo(
+            head.root_hash.hex(), head.checkpoint, str(self._shard.tree_id), head.tree_size
+        )
+        return json_bytes_reply(wire.log_info_reply(info))
+
+    async def consistency(self, request: Request) -> BytesReply:
+        """GET of a consistency proof between two sizes."""
+        query = request.query_params
+        first = requests.read_integer(query.getlist("firstSize"), "firstSize", minimum=1, default=1)
+        last = requests.read_integer(query.getlist("lastSize"), "lastSize", minimum=1)
+        tree_id = requests.read_tree_id(query.getlist("treeID"))
+        if first > last:
+            message = f"firstSize({first}) must be less than lastSize({last})"
+            raise requests.BadRequest(400, 400, message)
+        self._check_tree(tree_id, f"no log range found for tree ID {tree_id}")
+        proof = await self._keeper.call(ProveConsistency(first, last))
+        if last > proof.head.tree_size:
+            message = (
+                f"the tree size requested({last}) was greater than what is currently"
+                f" observable({proof.head.tree_size})"
+            )
+            raise requests.BadRequest(400, 400, message)
+        return json_bytes_reply(wire.consistency_reply(proof.hashes, proof.head.root_hash))
+
+    async def public_key(self, request: Request) -> BytesReply:
+        """GET of the key that signs SETs and checkpoints, as PEM."""
+        tree_id = requests.read_tree_id(request.query_params.getlist("treeID"))
+        self._check_tree(tree_id, f"{tree_id} is not a valid tree ID")
+        return bytes_reply(self._public_key, "application/x-pem-file")
+
+    async def search_index(self, _: Request) -> BytesReply:
+        """POST of a search by e-mail, hash or key: the rows are written, nothing reads them yet."""
+        message = "Search Index API not enabled in this Rekor instance"
+        raise requests.BadRequest(501, 501, message)
+
+    def _resolve(self, body: bytes) -> tuple[Sequence[bytes], Sequence[int]]:
+        """Leaf hashes and leaf indexes to look up, in the order of the reply."""
+        query = requests.read_query(body)
+        ids = [requests.parse_entry_id(text) for text in query.entry_ids]
+        hashes = [item.leaf_hash for item in ids if item.tree_id == self._shard.tree_id]
+        hashes += [item.leaf_hash for item in ids if item.tree_id is None]
+        for proposal in query.entries:
+            entry = canonicalize_query(proposal.kind, proposal.version, proposal.spec)
+            if entry is not None:
+                hashes.append(leaf_hash(entry.body))
+        return hashes, [index - self._shard.first_index for index in query.log_indexes]
+
+    async def _lookup(self, hashes: Sequence[bytes], indexes: Sequence[int]) -> list[str]:
+        entries = await self._keeper.call(FetchEntries(tuple(hashes), tuple(indexes)))
+        return [
+            self._object(found, entries.head, self._shard.entry_id(leaf_hash(found.body)))
+            for found in entries.found
+            if found is not None
+        ]
+
+    def _object(self, found: Found, head: HeadView, entry_id: str) -> str:
+        return wire.entry_object(
+            entry_id,
+            found.body,
+            found.time_ms // 1000,
+            self._log_id_hex,
+            self._shard.first_index + found.index,
+            InclusionProof(
+                found.index, head.root_hash, head.tree_size, found.proof, head.checkpoint
+            ),
+            found.promise,
+        )
+
+    def _check_tree(self, tree_id: str, message: str) -> None:
+        if tree_id and (len(tree_id) > 20 or int(tree_id) != self._shard.tree_id):
+            raise requests.BadRequest(400, 400, message[:200])
+
+
+def _admit(body: bytes) -> CanonicalEntry:
+    proposal = requests.read_proposal(body)
+    return admit(proposal.kind, proposal.version, proposal.spec)
+
+
+def _one(objects: Sequence[str]) -> BytesReply:
+    if not objects:
+        raise NotFound("no such entry")
+    return json_bytes_reply(wire.entry_reply(objects[0]))
+
+
+def _location(entry_id: str, query: bytes) -> tuple[bytes, bytes]:
+    """Where the entry can be read: a path, with the request's query except an API key."""
+    location = f"{wire.ENTRIES_PATH}/{entry_id}"
+    if query:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        kept = sorted((name, value) for name, value in pairs if name != "apiKey")
+        location += f"?{urlencode(kept)}" if kept else ""
+    return (b"location", location.encode("ascii"))
+
+
+async def _ping(_: Request) -> BytesReply:
+    return bytes_reply(b".", "text/plain")
