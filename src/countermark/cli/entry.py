@@ -8,6 +8,7 @@ most of a single verification's time; everything else goes through click.
 import os
 import sys
 
+_INTERNAL = 70  # as `exits` has it, which is not imported before it is needed
 _INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 
 
@@ -32,3 +33,15 @@ def main() -> int:
         # The reader (`| head`) has seen enough. Python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001 - a person should not have to read a traceback
+        return _our_fault(error)
+
+
+def _our_fault(error: Exception) -> int:
+    if os.environ.get("COUNTERMARK_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"countermark: our fault: {type(error).__name__}: {error}", file=sys.stderr)
+    print("  please report it, with what COUNTERMARK_DEBUG=1 shows", file=sys.stderr)
+    return _INTERNAL

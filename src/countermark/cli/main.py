@@ -5,12 +5,13 @@ A new command is a line in `COMMANDS`. What it does lives in a module of its own
 """
 
 import importlib
-import sys
 from typing import NamedTuple
 
 import click
 
-from countermark.core.errors import CountermarkError
+from countermark.cli.exits import OK
+from countermark.cli.output import Output
+from countermark.core.errors import CountermarkError, RequestRejected, SettingsError
 
 
 class Entry(NamedTuple):
@@ -79,9 +80,11 @@ class CommandTable(click.Group):
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in _SERVER_MODULES:
                 raise
-            raise click.ClickException(
-                f"`countermark {cmd_name}` needs the server: pip install 'countermark[server]'"
-            ) from error
+            missing = SettingsError(
+                f"`countermark {cmd_name}` needs the server, not just the client"
+            )
+            missing.add_note("pip install 'countermark[server]'")
+            raise missing from error
         assert isinstance(loaded, click.Command), f"{entry.target} is no click command"
         return loaded
 
@@ -110,12 +113,22 @@ def run(arguments: list[str]) -> int:
         result = cli.main(arguments, prog_name="countermark", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.Abort:
-        return 130
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    except click.UsageError as error:
+        return _usage(error, arguments)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except CountermarkError as error:
-        print(f"countermark: {error}", file=sys.stderr)
-        return 1
-    return result if isinstance(result, int) else 0
+        return Output(as_json="--json" in arguments).fail(error)
+    return result if isinstance(result, int) else OK
+
+
+def _usage(error: click.UsageError, arguments: list[str]) -> int:
+    """One sentence and where to read on, as for every other error."""
+    message = error.format_message().rstrip(".")
+    command = f" {arguments[0]}" if arguments and arguments[0] in COMMANDS else ""
+    refusal = RequestRejected(f"{message[:1].lower()}{message[1:]}")
+    refusal.add_note(f"see `countermark{command} --help`")
+    return Output(as_json="--json" in arguments).fail(refusal)

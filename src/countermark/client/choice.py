@@ -17,7 +17,7 @@ from countermark.core.bundle.signing_config import SigningConfig, parse_trust_co
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import FormatError, SettingsError
 
-PUBLIC = "public"
+_SHIPPED = {"public": "public_good", "staging": "staging"}
 _MAX_BYTES = 4 * 1024 * 1024
 _CONFIG_KEYS = frozenset(
     ("url", "instance", "trust_config", "trusted_root", "signing_config", "email")
@@ -30,7 +30,7 @@ class InstanceChoice:
 
     Attributes:
         url: base URL of a recorded instance.
-        instance: ``public``, or again a recorded URL.
+        instance: ``public``, its test bed ``staging``, or again a recorded URL.
         trust_config: path of a ClientTrustConfig.
         trusted_root: path of a trusted root, given together with `signing_config`.
         signing_config: path of a SigningConfig v0.2.
@@ -51,7 +51,7 @@ class Instance:
     """An instance with all that signing needs.
 
     Attributes:
-        name: how to speak of it: ``public``, its URL, or the file that describes it.
+        name: how to speak of it: ``public``, ``staging``, its URL, or the file that describes it.
         url: its base URL; empty if only its single services are known.
         trusted_root: what its signatures are verified with.
         signing_config: its services.
@@ -147,8 +147,8 @@ def _resolve(choice: InstanceChoice) -> Instance:
         root = TrustedRoot.parse(_read(choice.trusted_root))
         config = SigningConfig.parse(_read(choice.signing_config))
         return Instance(choice.trusted_root, "", root, config)
-    if choice.instance == PUBLIC:
-        return _public()
+    if choice.instance in _SHIPPED:
+        return _shipped(choice.instance)
     return _recorded(choice.url or choice.instance)
 
 
@@ -180,15 +180,13 @@ def _is_local(record: InstanceRecord) -> bool:
     return bool(record.data_dir) and os.path.isdir(record.data_dir)
 
 
-def _public() -> Instance:
-    folder = resources.files("countermark.trust_data")
+def _shipped(name: str) -> Instance:
+    folder, stem = resources.files("countermark.trust_data"), _SHIPPED[name]
     return Instance(
-        name=PUBLIC,
+        name=name,
         url="",
-        trusted_root=TrustedRoot.parse((folder / "public_good_trusted_root.json").read_bytes()),
-        signing_config=SigningConfig.parse(
-            (folder / "public_good_signing_config.json").read_bytes()
-        ),
+        trusted_root=TrustedRoot.parse((folder / f"{stem}_trusted_root.json").read_bytes()),
+        signing_config=SigningConfig.parse((folder / f"{stem}_signing_config.json").read_bytes()),
     )
 
 

@@ -21,6 +21,7 @@ from countermark.client.choice import Instance, InstanceChoice, choose_instance
 from countermark.client.identity import IdentityToken, find_identity
 from countermark.client.submit import request_timestamp, submit_entry
 from countermark.client.transport import Transport
+from countermark.client.verify import FileArtifact
 from countermark.core.bundle.bundle import Bundle, MessageSignature
 from countermark.core.bundle.signing_config import select_one, select_several
 from countermark.core.encoding import to_base64
@@ -37,7 +38,6 @@ from countermark.core.wire import rekor_v1
 Source: TypeAlias = bytes | PathLike[str] | BinaryIO
 _LEAST_CERTIFICATE_LIFE = timedelta(seconds=30)
 _NONCE_BITS = 64
-_READ_BYTES = 1024 * 1024
 
 
 class Signed(NamedTuple):
@@ -97,7 +97,7 @@ class Signer:
             progress: told how many more bytes were read, from time to time.
 
         Raises RequestRejected or Unavailable if a service does not do its part,
-        VerificationError if one did it wrong, OSError if the source can't be read.
+        VerificationError if one did it wrong, NotFound or OSError if the source can't be read.
         """
         digest = _sha256(source, progress)
         credential = self._current()
@@ -203,19 +203,7 @@ class _KnownDigests:
 def _sha256(source: Source, progress: Callable[[int], None] | None) -> bytes:
     if isinstance(source, bytes):
         return hashlib.sha256(source).digest()
-    if isinstance(source, PathLike):
-        with open(source, "rb", buffering=0) as file:
-            return _sha256_of_file(file, progress)
-    return _sha256_of_file(source, progress)
-
-
-def _sha256_of_file(file: BinaryIO, progress: Callable[[int], None] | None) -> bytes:
-    digest = hashlib.sha256()
-    while chunk := file.read(_READ_BYTES):
-        digest.update(chunk)
-        if progress is not None:
-            progress(len(chunk))
-    return digest.digest()
+    return FileArtifact(source, progress).digest("sha256")
 
 
 def _envelope_json(envelope: Envelope) -> str:

@@ -59,7 +59,7 @@ class FileArtifact:
             progress: told how many more bytes were hashed, from time to time.
         """
         self._source = source
-        self._progress = progress
+        self.progress = progress
         self._digests: dict[str, bytes] = {}
 
     def digest(self, hash_name: str) -> bytes:
@@ -83,8 +83,8 @@ class FileArtifact:
         state = hashlib.new(hash_name)
         while piece := read(_READ_BYTES):
             state.update(piece)
-            if self._progress is not None:
-                self._progress(len(piece))
+            if self.progress is not None:
+                self.progress(len(piece))
         return state.digest()
 
 
