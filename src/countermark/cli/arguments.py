@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A command line parser for the commands that must start at once.
+"""A command line parser and printing for the commands that must start at once.
 
 `argparse` costs 10 ms to import, a tenth of a whole verification. GNU conventions: ``--name
 value`` and ``--name=value``, operands anywhere, ``--`` before operands that look like options.
@@ -77,3 +77,11 @@ def parse_arguments(
         else:
             raise RequestRejected(f"there is no option --{name}")
     return Arguments(values, tuple(operands))
+
+
+def printable(text: str) -> str:
+    """Foreign text for a terminal: control characters and the like spelt out, not obeyed."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
