@@ -9,11 +9,10 @@ nobody can hold a promise of its keys. The caller holds the directory's lock.
 
 import shutil
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from countermark.app.data_dir import DataDir, State
 from countermark.app.instance import (
@@ -30,6 +29,7 @@ from countermark.app.instance import (
     save_instance,
 )
 from countermark.app.keyring import KeyRing
+from countermark.app.logs import create_logs
 from countermark.core.errors import SettingsError
 from countermark.drivers.durable import PUBLIC, SECRET, create_file, replace_file, sync_folder
 from countermark.drivers.embedded.files import FileObjectStore
@@ -38,9 +38,6 @@ from countermark.ports.clock import Clock, Entropy
 from countermark.trust.authorities import Authority, issue_ca_chain, issue_tsa_chain
 from countermark.trust.repository import TufRepository
 from countermark.trust.targets import Trust, TrustedLog, trust_targets
-
-CreateLogs: TypeAlias = Callable[[DataDir, InstanceConfig, KeyRing], None]
-"""Creates the logs of a new instance in its store, durably, genesis entries and all."""
 
 _ONLINE: Final = {CA_KEY: P256, TSA_KEY: P256, LOGIN_KEY: RSA_2048, TUF_KEY: ED25519}
 _OFFLINE: Final = {CA_ROOT_KEY: P384, TSA_ROOT_KEY: P384, TUF_ROOT_KEY: ED25519}
@@ -77,20 +74,19 @@ def initialise(
     base_url: str,
     clock: Clock,
     entropy: Entropy,
-    create_logs: CreateLogs,
     passphrases: Passphrases = Passphrases(),
 ) -> Initialised:
-    """Make a complete instance in an empty or unfinished directory.
+    """Make a complete instance in an empty or unfinished directory. Blocks for a second or so.
 
     Args:
         data_dir: where; it need not exist.
         base_url: scheme, host and port that clients will use, for ever.
         clock: gives the start of every validity.
         entropy: for serials, passphrases and the tree id; keys come from OpenSSL's generator.
-        create_logs: makes the logs.
         passphrases: of the key files.
 
-    Raises SettingsError (also if there is an instance already), OSError.
+    Raises SettingsError (also if there is an instance already), Unavailable, InvariantBroken,
+    OSError.
     """
     created = datetime.fromtimestamp(clock.now_ms() // 1000, UTC)
     tree_id = int.from_bytes(entropy.bytes(8)) >> 1 | 1
@@ -122,7 +118,7 @@ def initialise(
     TufRepository.create(
         FileObjectStore(data_dir.tuf), roots[TUF_ROOT_KEY], signers[TUF_KEY], targets, created
     )
-    create_logs(data_dir, config, KeyRing(signers, ca.chain, tsa.chain))
+    create_logs(data_dir, config, KeyRing(signers, ca.chain, tsa.chain), clock)
     _finish(data_dir)
     return Initialised(config, _warnings(data_dir, passphrases))
 
