@@ -2,8 +2,9 @@
 """An HTTP client that calls an ASGI application in this process, through Starlette's real app."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -74,7 +75,11 @@ class Browser:
             "client": self.client,
             "server": ("127.0.0.1", 7446),
         }
-        return asyncio.run(self._run(scope, body))
+        return self.execute(self._run(scope, body))
+
+    def execute(self, exchange: Coroutine[Any, Any, Reply]) -> Reply:
+        """Carry out one exchange; for applications that need an event loop of their own."""
+        return asyncio.run(exchange)
 
     async def _run(self, scope: Scope, body: bytes) -> Reply:
         sent: list[Message] = []

@@ -11,7 +11,7 @@ from countermark.rpc.message import Request
 
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Der = Annotated[bytes, msgspec.Meta(min_length=1, max_length=DATA_TILES.max_record_bytes)]
-_Size = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Logged(msgspec.Struct, frozen=True, array_like=True):
