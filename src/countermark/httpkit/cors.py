@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from countermark.httpkit.endpoint import lean_app
 from countermark.httpkit.replies import BytesReply
 
 _VARY = (b"vary", b"Origin")
@@ -20,8 +21,8 @@ def cors(
 ) -> list[BaseRoute]:
     """The same routes, readable by pages of any origin, preflights answered.
 
-    No credentials, no exposed headers. Reply headers are added only to requests that have an
-    Origin, as Rekor v1 and Fulcio do.
+    No credentials, no exposed headers. Only a request with an Origin is told that it may read
+    the reply, and caches are told that it makes a difference, as Rekor v1 does.
     """
     opened = list(routes)
     preflight = [
@@ -33,7 +34,7 @@ def cors(
     ]
     for route in opened:
         if isinstance(route, Route):
-            route.app = _CrossOrigin(route.app, preflight)
+            route.app = _CrossOrigin(lean_app(route), preflight)
             if route.methods is not None:
                 route.methods.add("OPTIONS")
     return opened
@@ -48,13 +49,14 @@ class _CrossOrigin:
         if scope["method"] == "OPTIONS":
             await BytesReply(b"", 204, list(self._preflight))(scope, receive, send)
             return
-        if not any(name == b"origin" for name, _ in scope["headers"]):
-            await self._app(scope, receive, send)
-            return
+        added = [_VARY]
+        for name, _ in scope["headers"]:
+            if name == b"origin":
+                added = [_ANY, _VARY]
 
         async def send_open(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], _ANY, _VARY]
+            if "headers" in message:
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await self._app(scope, receive, send_open)
