@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 
 from countermark.core.crypto import der
@@ -21,7 +22,6 @@ from countermark.core.errors import AlgorithmRefused, FormatError, SignatureInva
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 # RSA and Ed25519 are imported where they are met, and SPKIs are taken apart here rather than by
@@ -160,12 +160,12 @@ class PublicKey(NamedTuple):
                     raise AlgorithmRefused(f"{what}: an Ed25519 key cannot check a bare digest")
                 key.verify(signature, data)  # type: ignore[call-arg]
                 return
-            algorithm: HashAlgorithm | Prehashed = _algorithm(hash_name, prehashed=prehashed)
             if isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, data, ec.ECDSA(algorithm))
+                key.verify(signature, data, _ecdsa(hash_name, prehashed=prehashed))
             else:
                 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
+                algorithm = _algorithm(hash_name, prehashed=prehashed)
                 key.verify(signature, data, PKCS1v15(), algorithm)  # type: ignore[call-arg]
         except InvalidSignature as error:
             raise SignatureInvalid(f"{what} does not verify under the key") from error
@@ -173,13 +173,25 @@ class PublicKey(NamedTuple):
             raise SignatureInvalid(f"{what}: {error}") from error
 
 
+class _ECDSA(ec.ECDSA):
+    """ECDSA for checking only: the base's constructor imports a backend, 12 ms of each start."""
+
+    def __init__(self, algorithm: "HashAlgorithm | Prehashed") -> None:
+        self._checked_with = algorithm
+
+    @property
+    def algorithm(self) -> "HashAlgorithm | Prehashed":
+        return self._checked_with
+
+
+@lru_cache(maxsize=8)
+def _ecdsa(hash_name: str, *, prehashed: bool) -> _ECDSA:
+    return _ECDSA(_algorithm(hash_name, prehashed=prehashed))
+
+
 def _algorithm(hash_name: str, *, prehashed: bool) -> "HashAlgorithm | Prehashed":
     algorithm = _HASHES[hash_name]()
-    if not prehashed:
-        return algorithm
-    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-
-    return Prehashed(algorithm)
+    return Prehashed(algorithm) if prehashed else algorithm
 
 
 def _rsa_details(bits: bytes, what: str) -> str:

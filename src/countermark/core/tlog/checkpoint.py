@@ -10,8 +10,7 @@ A checkpoint looks like this::
 Signatures over this text live in `note`; deciding whether to believe it, in `core.verify`.
 """
 
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from countermark.core.encoding import from_base64, from_decimal, from_utf8, to_base64
 from countermark.core.errors import FormatError
@@ -20,8 +19,7 @@ from countermark.core.tlog.merkle import HASH_BYTES, MAX_TREE_SIZE
 MAX_CHECKPOINT_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """An unsigned tree head. Holding one proves nothing.
 
     Attributes:

@@ -14,8 +14,7 @@ bytes of SHA-256 over the SPKI as key hash, whatever the specification says for 
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import from_base64, from_utf8, to_base64
@@ -34,8 +33,7 @@ _KEY_HASH = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _SPKI_ED25519 = bytes.fromhex("302a300506032b6570032100")
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSignature:
+class NoteSignature(NamedTuple):
     """One signature line.
 
     Attributes:
@@ -53,8 +51,7 @@ class NoteSignature:
         return f"{_DASH}{self.name} {to_base64(self.key_hash + self.signature)}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class NoteKey:
+class NoteKey(NamedTuple):
     """A public key that signs notes under a name.
 
     Attributes:
@@ -97,8 +94,7 @@ class NoteKey:
         return cls(name, bytes.fromhex(key_hash), key)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedNote:
+class SignedNote(NamedTuple):
     """A text with signatures that nobody checked yet.
 
     Attributes:
