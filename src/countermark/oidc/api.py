@@ -197,7 +197,8 @@ def _html(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except tuple(_STATUS) as error:
-            return pages.fault_page(str(error), _status(error))
+            said = f"{error.what} {error.why}" if isinstance(error, FormatError) else str(error)
+            return pages.fault_page(said, _status(error))
 
     return answered
 

@@ -30,6 +30,7 @@ DEVELOPMENT_CLAIM = "countermark_development_issuer"
 TOKEN_LIFETIME_S = 600
 _CODE_LIFETIME_MS = 60_000
 _TYPED_CODE_LIFETIME_MS = 300_000  # a person carries it from the page to a terminal
+_CODE_BYTES = 20  # beyond guessing (RFC 6749 section 10.10), and short enough to copy
 _MAX_CODES = 1024
 _MAX_FIELD = 2048
 _MAX_EMAIL = 254
@@ -104,7 +105,7 @@ class LoginKeeper:
             raise Pushback("too many logins are under way")
         typed = message.redirect_uri == OUT_OF_BAND
         lifetime_ms = _TYPED_CODE_LIFETIME_MS if typed else _CODE_LIFETIME_MS
-        code = to_base64url(self._entropy.bytes(32))
+        code = to_base64url(self._entropy.bytes(_CODE_BYTES))
         self._codes[code] = _Code(message, now_ms + lifetime_ms)
         return Granted(code)
 

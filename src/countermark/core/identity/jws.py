@@ -121,7 +121,8 @@ def _header(token: UnverifiedToken) -> tuple[str, str]:
 
 
 def _signing_key(jwk: dict[str, Any]) -> SigningKey | None:
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or operations != ["verify"]:
         return None
     possible = _possible_algorithms(jwk)
     stated = jwk.get("alg")

@@ -70,10 +70,12 @@ class AuthorizationRequest:
         """
         for name, value in parameters.items():
             if len(value) > _MAX_PARAMETER:
-                raise FormatError(name[:32], f"is longer than {_MAX_PARAMETER} characters")
+                raise FormatError(
+                    f"parameter {name[:32]!r}", f"is longer than {_MAX_PARAMETER} characters"
+                )
         client_id = parameters.get("client_id", "")
         if client_id != CLIENT_ID:
-            raise FormatError("client_id", f"is not {CLIENT_ID!r}, the only client of this issuer")
+            raise FormatError("the client's ID", f"is not {CLIENT_ID!r}, the only one known here")
         redirect_uri = parameters.get("redirect_uri", "")
         redirect_origin(redirect_uri)
         if parameters.get("response_type") != "code":
@@ -152,7 +154,7 @@ def redirect_origin(uri: str) -> str:
         return ""
     match = _LOOPBACK.fullmatch(uri) if len(uri) <= _MAX_PARAMETER else None
     if match is None or int(match["port"] or 80) > 65535:
-        raise FormatError("redirect_uri", "is not a plain http address of this machine")
+        raise FormatError("the redirect address", "is not a plain http address of this machine")
     return match["origin"]
 
 
