@@ -70,6 +70,8 @@ def check_chain(
 
 def _path(certificates: list[Certificate], roots: list[Certificate]) -> list[Certificate]:
     """The chain with its root at the end, every signature checked."""
+    if len({certificate.der for certificate in certificates}) != len(certificates):
+        raise ChainInvalid("a certificate is in the chain twice")
     for certificate, issuer in pairwise(certificates):
         _check_issued(certificate, issuer)
     last = certificates[-1]
