@@ -11,19 +11,22 @@ from cryptography import x509
 
 from countermark.app.data_dir import DataDir, State
 from countermark.app.init import Initialised, Passphrases, initialise, open_instance
-from countermark.app.instance import InstanceConfig
 from countermark.app.keyring import KeyRing
+from countermark.app.logs import auditor_of
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import SettingsError
 from countermark.drivers.embedded.files import FileObjectStore
+from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.drivers.keys.file import load_signer
 from countermark.drivers.system import SystemClock, SystemEntropy
+from countermark.tilelog.fsck import fsck
 from countermark.trust.repository import TufRepository
 from countermark.trust.targets import NAMES
 
 URL = "http://localhost:7446"
 MADE_UP = Passphrases()
 PUBLIC_FOLDERS = ("logs", "tuf", "trust")
+GUARDED_FOLDERS = ("db", *PUBLIC_FOLDERS)  # the first by its own mode: RocksDB sets its files'
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +43,7 @@ def data_dir(tmp_path: Path) -> DataDir:
 
 
 def make(data_dir: DataDir, passphrases: Passphrases = MADE_UP) -> Initialised:
-    return initialise(data_dir, URL, SystemClock(), SystemEntropy(), no_logs, passphrases)
-
-
-def no_logs(data_dir: DataDir, config: InstanceConfig, keys: KeyRing) -> None:
-    """Logs are not what these tests are about."""
+    return initialise(data_dir, URL, SystemClock(), SystemEntropy(), passphrases)
 
 
 def test_complete_instance(data_dir: DataDir) -> None:
@@ -98,7 +97,7 @@ def test_secrets_are_for_the_owner_alone(data_dir: DataDir) -> None:
             assert mode(path) == (0o755 if top in PUBLIC_FOLDERS else 0o700), path
         elif (
             path.is_file()
-            and top not in PUBLIC_FOLDERS
+            and top not in GUARDED_FOLDERS
             and path.suffix != ".json"
             and path.name != "version"
         ):
@@ -184,7 +183,7 @@ def test_strange_directory_is_left_alone(data_dir: DataDir) -> None:
 
 def test_bad_base_url_touches_nothing(data_dir: DataDir) -> None:
     with pytest.raises(SettingsError, match="base URL"):
-        initialise(data_dir, "localhost", SystemClock(), SystemEntropy(), no_logs)
+        initialise(data_dir, "localhost", SystemClock(), SystemEntropy())
     assert not data_dir.path.exists()
 
 
@@ -200,13 +199,32 @@ def test_exposed_instance_is_not_opened(data_dir: DataDir) -> None:
         open_instance(data_dir)
 
 
-def test_failed_log_creation_leaves_an_unfinished_instance(data_dir: DataDir) -> None:
-    def fail(data_dir: DataDir, config: InstanceConfig, keys: KeyRing) -> None:
+def test_logs_exist_with_their_genesis_entries(data_dir: DataDir) -> None:
+    config = make(data_dir).config
+    keys = KeyRing.load(data_dir, config)
+    store = RocksLogStore(data_dir.db)
+    assert sorted(store.logs()) == ["ct-main", "rekor-v1-1"]
+    for name, size in (("rekor-v1-1", 2), ("ct-main", 0)):
+        log = config.log(name)
+        objects = FileObjectStore(data_dir.log_folder(name))
+        report = fsck(name, auditor_of(log, keys.signer(log.key).public_key), store, objects)
+        assert report.problems == ()
+        assert store.head(name).tree_size == store.published_size(name) == size
+        assert objects.fetch("checkpoint") == store.head(name).signed
+    store.close()
+
+
+def test_full_disk_leaves_an_unfinished_instance(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
         (data_dir.db / "half").write_bytes(b"a log")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
-        initialise(data_dir, URL, SystemClock(), SystemEntropy(), fail)
+    with monkeypatch.context() as patch:
+        patch.setattr("countermark.app.init.create_logs", full)
+        with pytest.raises(OSError, match="No space"):
+            make(data_dir)
     assert data_dir.state() is State.UNFINISHED
     with pytest.raises(SettingsError, match="run countermark init"):
         open_instance(data_dir)
