@@ -41,7 +41,7 @@ def test_every_source_file_names_its_licence() -> None:
     [
         r"registry\.npm" + r"js|files\.python" + r"hosted|//py" + r"pi\.org|deb\.deb" + r"ian\.org",
         r"proxy\.go" + r"lang\.org",
-        r"/(?:wo" + r"rk|ro" + r"ot|ho" + r"me/[a-z]+)/[a-z]",
+        r"(?<![A-Za-z0-9_}])/(?:wo" + r"rk|ro" + r"ot|ho" + r"me/[a-z]+)/[a-z]",
         r"-----BEGIN (?:EC |RSA |ENCRYPTED )?PRIV" + r"ATE KEY-----\n[A-Za-z0-9+/]{40}",
     ],
     ids=["registry host", "module proxy", "machine path", "private key"],
