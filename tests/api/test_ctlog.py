@@ -22,13 +22,21 @@ from countermark.core.ct.leaf import (
     TimestampedEntry,
     parse_extra_data,
 )
-from countermark.core.ct.sct import sct_message_precert, sct_message_x509
+from countermark.core.ct.sct import (
+    SignedCertificateTimestamp,
+    sct_message_precert,
+    sct_message_x509,
+)
 from countermark.core.ct.static_ct import DATA_TILES, TileLeaf, tree_head_message
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from countermark.core.tlog.note import SignedNote
 from countermark.core.wire import ct as wire
 from countermark.ctlog.auditor import CTAuditor, tree_head_signature
+from countermark.drivers.keys.file import FileSigner
+from countermark.drivers.memory import MemoryLogStore
+from countermark.ports.log_store import EntryRow
+from countermark.tilelog.fsck import fsck
 from tests.support.asgi import Reply
 from tests.support.authority import (
     NOW,
@@ -433,7 +441,7 @@ def test_what_a_log_does_not_hold(instance: CertifyingInstance, path: str) -> No
 def test_auditor_agrees_with_what_is_stored() -> None:
     with CertifyingInstance() as instance:
         fill(instance, 3)
-        auditor = CTAuditor(ORIGIN, instance.ct_signer.public_key)
+        auditor = CTAuditor(ORIGIN, instance.ct_signer.public_key, instance.objects)
         auditor.check_head(instance.log.head)
         for index, record in enumerate(instance.wait(records(instance, 0, 3))):
             row = instance.wait(instance.log.find(auditor.identity(record)))
@@ -442,6 +450,33 @@ def test_auditor_agrees_with_what_is_stored() -> None:
             auditor.check_promise(record, row)
             (key,) = auditor.search_keys(record)
             assert instance.wait(instance.log.search(key, limit=2)) == [index]
+
+
+def test_fsck_finds_what_was_damaged() -> None:
+    with CertifyingInstance() as instance:
+        fill(instance, 3)
+        public_key = instance.ct_signer.public_key
+    stopped = MemoryLogStore(instance.store.data)
+
+    def check() -> list[str]:
+        auditor = CTAuditor(ORIGIN, public_key, instance.objects)
+        report = fsck("ct-main", auditor, stopped, instance.objects)
+        return [str(problem) for problem in report.problems]
+
+    assert check() == []
+    state = stopped.data["ct-main"]
+    (identity, row), *_ = state.rows.items()
+    wrong_key = FileSigner(ec.generate_private_key(ec.SECP256R1()))
+    sct = SignedCertificateTimestamp.parse(row.promise)
+    forged = sct._replace(signature=wrong_key.sign(b"something"))
+    state.rows[identity] = EntryRow(row.index, row.time_ms, forged.serialize())
+    assert any("SCT's signature" in problem for problem in check())
+    state.rows[identity] = EntryRow(row.index, row.time_ms + 1, row.promise)
+    assert any("name different times" in problem for problem in check())
+    state.rows[identity] = row
+    for path in list(instance.objects.paths("issuer/")):
+        instance.objects.delete_all([path])
+    assert any("is missing" in problem for problem in check())
 
 
 async def records(instance: CertifyingInstance, start: int, end: int) -> list[bytes]:

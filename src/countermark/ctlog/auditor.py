@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fsck checks of a CT log beyond hashes: tree heads and SCTs, with the public key alone."""
+"""What fsck checks of a CT log beyond hashes: tree heads, SCTs, and issuers that entries name."""
+
+import hashlib
 
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.ct.sct import SignedCertificateTimestamp
@@ -11,19 +13,22 @@ from countermark.core.ct.static_ct import (
     parse_checkpoint_signature,
     tree_head_message,
 )
-from countermark.core.errors import FormatError, SCTInvalid, SignatureInvalid
+from countermark.core.errors import FormatError, NotFound, SCTInvalid, SignatureInvalid
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.note import SignedNote
 from countermark.ports.log_store import EntryRow, Head
+from countermark.ports.objects import ObjectStore
 
 
 class CTAuditor:
-    """One CT log's origin and public key. An `Auditor`."""
+    """One CT log's origin, public key and files. An `Auditor`."""
 
-    def __init__(self, origin: str, key: PublicKey) -> None:
+    def __init__(self, origin: str, key: PublicKey, objects: ObjectStore) -> None:
         self._origin = origin
         self._key = key
         self._log_id = key.key_id
+        self._objects = objects
+        self._good_issuers: set[bytes] = set()
 
     @property
     def codec(self) -> DataTiles:
@@ -53,14 +58,37 @@ class CTAuditor:
         return (DATA_TILES.leaf_hash(record),)
 
     def check_promise(self, record: bytes, row: EntryRow) -> None:
-        """Check the SCT against the record. Raises FormatError, SCTInvalid."""
-        timestamped = TileLeaf.parse(record).timestamped
+        """Check the SCT against the record, and that the record's issuers are stored.
+
+        Raises FormatError, SCTInvalid.
+        """
+        leaf = TileLeaf.parse(record)
+        for fingerprint in leaf.issuers:
+            self._check_issuer(fingerprint)
+        timestamped = leaf.timestamped
         sct = SignedCertificateTimestamp.parse(row.promise)
         if sct.log_id != self._log_id or sct.extensions != timestamped.extensions:
             raise SCTInvalid("the SCT is of another log or entry")
         if not sct.timestamp_ms == timestamped.timestamp_ms == row.time_ms:
             raise SCTInvalid("the SCT, the leaf and the index name different times")
         sct.verify(self._key, timestamped.merkle_tree_leaf())
+
+    def _check_issuer(self, fingerprint: bytes) -> None:
+        if fingerprint in self._good_issuers:
+            return
+        path = issuer_path(fingerprint)
+        try:
+            data = self._objects.fetch(path)
+        except NotFound as error:
+            raise FormatError(path, "is missing") from error
+        if hashlib.sha256(data).digest() != fingerprint:
+            raise FormatError(path, "is damaged")
+        self._good_issuers.add(fingerprint)
+
+
+def issuer_path(fingerprint: bytes) -> str:
+    """Where a log keeps the certificate with that SHA-256 (C2SP static-ct-api)."""
+    return f"issuer/{fingerprint.hex()}"
 
 
 def tree_head_signature(note: bytes, origin: str, log_id: bytes) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ from countermark.core.ct.leaf import CertificateEntry, extra_data
 from countermark.core.ct.static_ct import TileLeaf
 from countermark.core.errors import InvariantBroken, NotFound, RequestRejected
 from countermark.core.tlog.tiles import TileName, parse_path
-from countermark.ctlog.auditor import tree_head_signature
+from countermark.ctlog.auditor import issuer_path, tree_head_signature
 from countermark.ctlog.messages import (
     AddCertificate,
     Content,
@@ -94,7 +94,7 @@ class CTLog:
 
     async def _keep(self, certificates: Sequence[tuple[bytes, bytes]]) -> None:
         """Store issuers before the entry that names them: entries are never incomplete."""
-        files = [(f"issuer/{name.hex()}", data) for name, data in certificates]
+        files = [(issuer_path(name), data) for name, data in certificates]
         await asyncio.to_thread(self._objects.put_all, files)
         self._remember(certificates)
 
@@ -180,7 +180,7 @@ class CTLog:
         held = self._issuers.get(fingerprint)
         if held is not None:
             return held
-        path = f"issuer/{fingerprint.hex()}"
+        path = issuer_path(fingerprint)
         data = await asyncio.to_thread(self._objects.fetch, path)
         if hashlib.sha256(data).digest() != fingerprint:
             raise InvariantBroken(f"the CT log's {path} is damaged")
