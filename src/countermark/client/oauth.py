@@ -5,7 +5,6 @@ The answer comes back to a listener on the loopback interface that serves one re
 browser can be opened, the person types the code that the issuer shows.
 """
 
-import hashlib
 import hmac
 import html
 import secrets
@@ -16,12 +15,21 @@ from socketserver import TCPServer, ThreadingMixIn
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from countermark.client.transport import Transport, check, is_loopback, printable
+from countermark.core.encoding import to_base64
 from countermark.core.errors import FormatError, TokenRejected
-from countermark.core.identity.token import parse_token, to_base64url
+from countermark.core.identity.token import parse_token
+from countermark.core.wire.oauth import (
+    CLIENT_ID,
+    OUT_OF_BAND,
+    AuthorizationRequest,
+    CodeExchange,
+    access_token_hash,
+    code_challenge,
+)
 from countermark.core.wire.oidc import DISCOVERY_PATH, Discovery, TokenFault, TokenReply
 
-CLIENT_ID = "sigstore"
-_OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
+# HTTP Basic with the client's name and an empty secret: public clients have none (RFC 8252).
+_CLIENT_WITHOUT_SECRET = "Basic " + to_base64(f"{CLIENT_ID}:".encode("ascii"))
 _WAIT_S = 120
 _CALLBACK_PATH = "/auth/callback"
 _WHAT = "identity provider"
@@ -47,34 +55,30 @@ def log_in(
     """
     endpoints = _discover(issuer, transport)
     verifier, state, nonce = (secrets.token_urlsafe(32) for _ in range(3))
-    request = {
-        "response_type": "code",
-        "client_id": CLIENT_ID,
-        "scope": "openid email",
-        "state": state,
-        "nonce": nonce,
-        "code_challenge": to_base64url(hashlib.sha256(verifier.encode("ascii")).digest()),
-        "code_challenge_method": "S256",
-        "access_type": "online",
-    }
 
-    def address(redirect: str) -> str:
-        query = urlencode({**request, "redirect_uri": redirect})
+    def address(redirect_uri: str) -> str:
+        request = AuthorizationRequest(
+            CLIENT_ID, redirect_uri, code_challenge(verifier), state, nonce
+        )
         separator = "&" if urlsplit(endpoints.authorization_endpoint).query else "?"
+        query = urlencode(request.to_parameters())
         return f"{endpoints.authorization_endpoint}{separator}{query}"
 
     with _Listener(state) as listener:
-        redirect = listener.redirect_uri
-        if open_browser(address(redirect)):
+        redirect_uri = listener.redirect_uri
+        if open_browser(address(redirect_uri)):
             code = listener.wait()
         else:
-            redirect = _OUT_OF_BAND
-            code = ask_for_code(address(redirect)).strip()
-    token = _exchange(endpoints, transport, code=code, redirect=redirect, verifier=verifier)
-    claimed = parse_token(token).claims.get("nonce")
-    if not isinstance(claimed, str) or not hmac.compare_digest(claimed.encode(), nonce.encode()):
+            redirect_uri = OUT_OF_BAND
+            code = ask_for_code(address(redirect_uri)).strip()
+    reply = _exchange(endpoints, transport, CodeExchange(code, redirect_uri, verifier))
+    claims = parse_token(reply.id_token).claims
+    claimed, at_hash = claims.get("nonce"), claims.get("at_hash")
+    if claimed != nonce:
         raise TokenRejected("the identity token was not issued for this login")
-    return token
+    if at_hash is not None and at_hash != access_token_hash(reply.access_token):
+        raise TokenRejected("the identity token and the access token do not belong together")
+    return reply.id_token
 
 
 def _discover(issuer: str, transport: Transport) -> Discovery:
@@ -89,26 +93,17 @@ def _discover(issuer: str, transport: Transport) -> Discovery:
     return found
 
 
-def _exchange(
-    endpoints: Discovery, transport: Transport, *, code: str, redirect: str, verifier: str
-) -> str:
-    form = {
-        "grant_type": "authorization_code",
-        "client_id": CLIENT_ID,
-        "code": code,
-        "redirect_uri": redirect,
-        "code_verifier": verifier,
-    }
+def _exchange(endpoints: Discovery, transport: Transport, exchange: CodeExchange) -> TokenReply:
     reply = transport.post(
         endpoints.token_endpoint,
         _WHAT,
-        urlencode(form).encode("ascii"),
+        urlencode(exchange.to_parameters()).encode("ascii"),
         content_type="application/x-www-form-urlencoded",
-        headers={"Accept": "application/json"},
+        headers={"Accept": "application/json", "Authorization": _CLIENT_WITHOUT_SECRET},
     )
     if 400 <= reply.status < 500:
         raise TokenRejected(f"the login was refused: {_fault(reply.body) or reply.status}")
-    return TokenReply.parse(check(reply, _WHAT).body).id_token
+    return TokenReply.parse(check(reply, _WHAT).body)
 
 
 def _fault(body: bytes) -> str:

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP of the client: where secrets may go, what a busy server gets, how failures are told."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from countermark.client.transport import Transport, check, is_loopback, printable
+from countermark.core.errors import (
+    CountermarkError,
+    FormatError,
+    Pushback,
+    RequestRejected,
+    SettingsError,
+    UpstreamDown,
+)
+from tests.support.scripted_server import scripted
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    opened = Transport(timeout_s=2)
+    yield opened
+    opened.close()
+
+
+def test_a_post_arrives_as_sent_and_its_answer_comes_back(transport: Transport) -> None:
+    with scripted((201, {"X-Thing": "a"}, b"answer")) as script:
+        reply = transport.post(f"{script.url}/p?q=1", "it", b"\x00body", content_type="a/b")
+        transport.close()
+    assert (reply.status, reply.headers["x-thing"], reply.body) == (201, "a", b"answer")
+    (asked,) = script.asked
+    assert (asked.method, asked.path, asked.body) == ("POST", "/p?q=1", b"\x00body")
+    assert asked.headers["content-type"] == "a/b"
+
+
+@pytest.mark.parametrize("url", ["http://log.example/x", "ftp://localhost.example/", "//x"])
+def test_nothing_is_sent_in_the_clear_to_another_machine(transport: Transport, url: str) -> None:
+    with pytest.raises(SettingsError, match="nothing is sent there"):
+        transport.post(url, "the log", b"secret", content_type="a/b")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_are_not_followed(transport: Transport, status: int) -> None:
+    with (
+        scripted((200, {}, b"stolen")) as thief,
+        scripted((status, {"Location": thief.url}, b"")) as script,
+    ):
+        reply = transport.post(script.url, "it", b"token", content_type="a/b")
+        with pytest.raises(UpstreamDown, match=f"status {status}"):
+            check(reply, "it")
+        transport.close()
+    assert thief.asked == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again(transport: Transport, status: int) -> None:
+    with scripted((status, {"Retry-After": "0"}, b""), (200, {}, b"ok")) as script:
+        assert transport.get(script.url, "it").body == b"ok"
+        transport.close()
+    assert len(script.asked) == 2
+
+
+def test_a_server_that_stays_busy_is_given_up(transport: Transport) -> None:
+    with scripted((503, {"Retry-After": "0"}, b"")) as script:
+        reply = transport.get(script.url, "the log")
+        transport.close()
+    assert len(script.asked) == 3
+    with pytest.raises(Pushback, match="the log is too busy") as raised:
+        check(reply, "the log")
+    assert raised.value.retry_after_s == 0
+
+
+def test_a_long_wait_is_cut_short(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with scripted((503, {"Retry-After": "86400"}, b""), (200, {}, b"")) as script:
+        transport.get(script.url, "it")
+        transport.close()
+    assert slept == [10]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, RequestRejected), (404, RequestRejected), (500, UpstreamDown)]
+)
+def test_the_servers_own_words_are_told_on_one_line(
+    transport: Transport, status: int, kind: type[CountermarkError]
+) -> None:
+    with scripted((status, {}, b"")) as script:
+        reply = transport.get(script.url, "the CA")
+        transport.close()
+    with pytest.raises(kind, match=r"the CA (refused|failed): bad \[31mkey now"):
+        check(reply, "the CA", "bad\x1b[31mkey\n\tnow")
+
+
+def test_a_reply_without_end_is_not_kept(transport: Transport) -> None:
+    with scripted((200, {}, b"x" * (4 * 1024 * 1024 + 1))) as script:
+        with pytest.raises(FormatError, match="larger than"):
+            transport.get(script.url, "it")
+        transport.close()
+
+
+def test_nobody_there_says_how_to_start_it(transport: Transport) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    with pytest.raises(UpstreamDown, match=f"the log at http://localhost:{port} does not") as down:
+        transport.get(f"http://localhost:{port}/x", "the log")
+    assert down.value.__notes__ == ["start it with `countermark up`"]
+
+
+def test_a_server_that_breaks_off_is_unavailable(transport: Transport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(UpstreamDown, match="broke off"):
+            transport.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", "it")
+        thread.join()
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"])
+def test_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "localhost.example", "10.0.0.1", "127.0.0.1.example", "example.org", "::2"]
+)
+def test_other_machines(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_foreign_text_is_shortened() -> None:
+    assert printable("a" * 1000) == "a" * 299 + "…"
+    assert printable(" a\r\nb\u202ec ") == "a b c"
