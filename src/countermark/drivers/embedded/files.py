@@ -8,6 +8,7 @@ there whole or not at all, and durable on return. Many files share their folders
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,11 +27,20 @@ _INCOMING = ".incoming"  # not a possible path of an object
 class FileObjectStore:
     """A folder of objects. One process writes; any may read. See `ObjectStore`."""
 
-    def __init__(self, root: Path) -> None:
-        """Use a folder, made if it is not there. What a crash left half written is removed."""
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        """Use a folder.
+
+        To write, it is made if it is not there, and what a crash left half written is removed.
+        To read, nothing is touched: another process is the one that writes.
+        """
         self._root = root
+        self._read_only = read_only
         self._incoming = root / _INCOMING
         self._failed: str | None = None
+        # A log publishes from a thread of its own while a CT log stores issuers from another.
+        self._writing = threading.Lock()
+        if read_only:
+            return
         root.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir()
@@ -60,6 +70,7 @@ class FileObjectStore:
 
     def delete_all(self, paths: Iterable[str]) -> None:
         """See `ObjectStore`. Folders of partials that become empty go too."""
+        self._check_writable()
         folders = set()
         for path in paths:
             target = self._locate(path)
@@ -106,6 +117,15 @@ class FileObjectStore:
             raise InvariantBroken(f"{target} cannot be read: {error}") from error
 
     def _store(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        self._check_writable()
+        with self._writing:
+            self._store_alone(objects)
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise InvariantBroken(f"{self._root} was opened for reading, but something writes")
+
+    def _store_alone(self, objects: Sequence[tuple[str, bytes]]) -> None:
         if self._failed is not None:
             raise OutcomeUnknown(f"the objects in {self._root} need a new process: {self._failed}")
         incoming = [self._incoming / str(number) for number in range(len(objects))]
