@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -64,17 +65,25 @@ def github_claims(issuer: str, audience: str = "sigstore", **changes: Any) -> di
     return {name: value for name, value in claims.items() if value is not None}
 
 
+@cache
+def _first_signer() -> FileSigner:
+    """Made once: RSA keys take long to find."""
+    return FileSigner(rsa.generate_private_key(65537, 2048))
+
+
 class LocalIssuer:
     """The provider as a context manager; `url` is its issuer URL."""
 
     def __init__(self) -> None:
-        self.signer = FileSigner(rsa.generate_private_key(65537, 2048))
+        self.signer = _first_signer()
         self.published = [self.signer]
         self.requests: list[str] = []
         self.discovery_changes: dict[str, Any] = {}
         self.replies: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded issuer for tests: a real key, and a clock that stands still until it is set."""
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from countermark.drivers.keys.file import FileSigner
+from countermark.oidc.api import routes
+from countermark.oidc.keeper import LoginKeeper
+from countermark.rpc.local import LocalKeeper
+from tests.support.asgi import Browser
+from tests.support.timestamps import StandingClock, SystemEntropy
+
+ISSUER = "http://localhost:7446/oidc"
+SECRET = "5f" * 32
+REDIRECT = "http://localhost:40123/auth/callback"
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636 appendix B
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+EMAIL = "ada@example.org"
+
+_KEY = rsa.generate_private_key(65537, 2048)
+
+
+class EmbeddedIssuer:
+    """Keeper, routes and a browser for them."""
+
+    def __init__(self) -> None:
+        self.clock = StandingClock()
+        self.signer = FileSigner(_KEY)
+        self.login = LoginKeeper(
+            ISSUER, self.signer, self.clock, SystemEntropy(), local_secret=SECRET
+        )
+        self.keeper = LocalKeeper(self.login.handlers())
+        self.browser = Browser(routes(self.keeper, ISSUER))
+
+
+def query(**changes: str | None) -> dict[str, str]:
+    """What sigstore-python asks the login page for; a change to None leaves a parameter out."""
+    parameters: dict[str, str | None] = {
+        "response_type": "code",
+        "client_id": "sigstore",
+        "client_secret": "",
+        "scope": "openid email",
+        "redirect_uri": REDIRECT,
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+        "state": "1f1c5f5a-0b5a-4a4e-9f2e-3b8b5d9a7c11",
+    }
+    merged = parameters | changes
+    return {name: value for name, value in merged.items() if value is not None}
