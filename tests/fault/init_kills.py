@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 from countermark.app.data_dir import DataDir, State
-from countermark.app.init import initialise, open_instance
+from countermark.app.init import initialise
 from countermark.app.keyring import KeyRing
+from countermark.app.opening import open_instance
 from countermark.core.errors import SettingsError
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.system import SystemClock, SystemEntropy

@@ -24,7 +24,6 @@ from countermark.app.instance import (
     TUF_KEY,
     TUF_ROOT_KEY,
     InstanceConfig,
-    load_instance,
     new_instance,
     save_instance,
 )
@@ -121,18 +120,6 @@ def initialise(
     create_logs(data_dir, config, KeyRing(signers, ca.chain, tsa.chain), clock)
     _finish(data_dir)
     return Initialised(config, _warnings(data_dir, passphrases))
-
-
-def open_instance(data_dir: DataDir) -> InstanceConfig:
-    """The configuration of a complete instance whose secrets nobody else can reach.
-
-    Raises SettingsError, InvariantBroken.
-    """
-    if data_dir.state() is not State.COMPLETE:
-        raise SettingsError(f"there is no instance in {data_dir.path}: run countermark init")
-    data_dir.unfinished_file.unlink(missing_ok=True)  # a crash can leave it beside the version
-    data_dir.check_secrecy()
-    return load_instance(data_dir.instance_file)
 
 
 def _begin(data_dir: DataDir) -> None:

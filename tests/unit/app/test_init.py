@@ -10,9 +10,10 @@ import pytest
 from cryptography import x509
 
 from countermark.app.data_dir import DataDir, State
-from countermark.app.init import Initialised, Passphrases, initialise, open_instance
+from countermark.app.init import Initialised, Passphrases, initialise
 from countermark.app.keyring import KeyRing
 from countermark.app.logs import auditor_of
+from countermark.app.opening import open_instance
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import SettingsError
 from countermark.drivers.embedded.files import FileObjectStore

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the contract suite cannot see: readers in other processes, writers in several threads."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,11 +20,12 @@ def test_a_reader_touches_nothing(tmp_path: Path) -> None:
     assert half_written.exists()
     assert reader.fetch("tile/0/000") == b"tile"
     assert list(reader.paths("")) == ["tile/0/000"]
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: reader.put_all([("x", b"")]),
         lambda: reader.replace("x", b""),
         lambda: reader.delete_all(["tile/0/000"]),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(InvariantBroken, match="opened for reading"):
             write()
     assert reader.fetch("tile/0/000") == b"tile"
