@@ -29,6 +29,7 @@ from countermark.core.wire.oauth import (
     OAuthError,
 )
 from countermark.httpkit.body import BodyTooLarge, read_body
+from countermark.httpkit.problems import problem_body
 from countermark.httpkit.replies import NO_STORE, empty_reply, json_bytes_reply
 from countermark.oidc import pages
 from countermark.oidc.fetch import is_loopback
@@ -208,8 +209,8 @@ def _json(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except tuple(_STATUS) as error:
-            fault = wire.LocalTokenFault(_status(error), str(error))
-            return json_bytes_reply(fault.serialize(), fault.code, _NO_STORE)
+            status = _status(error)
+            return json_bytes_reply(problem_body(status, str(error)), status, _NO_STORE)
 
     return answered
 

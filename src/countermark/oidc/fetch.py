@@ -49,10 +49,7 @@ class IssuerFetcher:
                 return body
             if status not in _REDIRECTS or not location:
                 raise UpstreamDown(f"{_host(url)} answered with status {status}")
-            target = urljoin(url, location)
-            if _origin(target) != _origin(url):
-                raise UpstreamDown(f"{_host(url)} redirects to another host")
-            url = target
+            url = _redirected(url, location)
         raise UpstreamDown(f"{_host(url)} redirects too often")
 
     def _get(self, url: str, deadline: float) -> tuple[int, str, bytes]:
@@ -97,6 +94,17 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        target = urljoin(url, location)
+        stays = _origin(target) == _origin(url)
+    except ValueError as error:
+        raise UpstreamDown(f"{_host(url)} redirects to a malformed address") from error
+    if not stays:
+        raise UpstreamDown(f"{_host(url)} redirects to another host")
+    return target
 
 
 def _origin(url: str) -> tuple[str, str]:

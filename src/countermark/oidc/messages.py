@@ -6,6 +6,15 @@ import msgspec
 from countermark.rpc.message import Request
 
 
+class _Secret:
+    """Shows nothing of itself, wherever it may be logged."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
 class Keys(msgspec.Struct, frozen=True, array_like=True):
     """The issuer's public keys (DER SubjectPublicKeyInfo), the one in use first."""
 
@@ -16,7 +25,7 @@ class FetchKeys(Request[Keys], frozen=True, tag="oidc.keys"):
     """Ask for the keys that the issuer's tokens verify under."""
 
 
-class Granted(msgspec.Struct, frozen=True, array_like=True):
+class Granted(_Secret, msgspec.Struct, frozen=True, array_like=True):
     """A code that can be traded in for tokens, once and soon."""
 
     code: str
@@ -40,7 +49,7 @@ class GrantCode(Request[Granted], frozen=True, tag="oidc.grant"):
     nonce: str
 
 
-class Tokens(msgspec.Struct, frozen=True, array_like=True):
+class Tokens(_Secret, msgspec.Struct, frozen=True, array_like=True):
     """What a login yields. `access_token` is empty where nobody asked for one."""
 
     id_token: str
@@ -48,7 +57,7 @@ class Tokens(msgspec.Struct, frozen=True, array_like=True):
     lifetime_s: int
 
 
-class RedeemCode(Request[Tokens], frozen=True, tag="oidc.redeem"):
+class RedeemCode(_Secret, Request[Tokens], frozen=True, tag="oidc.redeem"):
     """Trade in a code; `client_id` and `redirect_uri` must be those it was granted for."""
 
     code: str
@@ -57,7 +66,7 @@ class RedeemCode(Request[Tokens], frozen=True, tag="oidc.redeem"):
     verifier: str
 
 
-class IssueLocalToken(Request[Tokens], frozen=True, tag="oidc.local"):
+class IssueLocalToken(_Secret, Request[Tokens], frozen=True, tag="oidc.local"):
     """Issue a token to whoever knows the data directory's secret."""
 
     secret: str

@@ -7,13 +7,19 @@ import pytest
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import Pushback, RequestRejected, TokenRejected
 from countermark.core.identity.jws import KeySet
-from countermark.core.identity.token import Claims, parse_token
+from countermark.core.identity.token import (
+    Claims,
+    message_to_sign,
+    parse_token,
+    with_signature,
+)
 from countermark.core.wire.oauth import OUT_OF_BAND, access_token_hash
 from countermark.core.wire.oidc import jwks
 from countermark.oidc.keeper import DEVELOPMENT_CLAIM, TOKEN_LIFETIME_S, LoginKeeper, check_email
 from countermark.oidc.messages import (
     FetchKeys,
     GrantCode,
+    Granted,
     IssueLocalToken,
     RedeemCode,
     Tokens,
@@ -204,3 +210,16 @@ def test_plain_addresses(address: str) -> None:
 def test_other_addresses(address: str) -> None:
     with pytest.raises(RequestRejected, match="not a plain e-mail address"):
         check_email(address)
+
+
+def test_secrets_do_not_show_when_messages_are_logged() -> None:
+    messages = (
+        RedeemCode("secret", "sigstore", REDIRECT, "secret"),
+        IssueLocalToken("secret", EMAIL),
+        Granted("secret"),
+        Tokens("secret", "secret", 600),
+    )
+    for message in messages:
+        assert "secret" not in repr(message)
+    token = with_signature(message_to_sign({}, algorithm="RS256", key_id="k"), b"sign")
+    assert token.rpartition(".")[2] not in repr(parse_token(token))

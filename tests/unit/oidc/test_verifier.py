@@ -179,6 +179,11 @@ def test_redirects_stay_on_the_host(issuer: LocalIssuer, verifier: Verifier) -> 
         with pytest.raises(UpstreamDown, match="redirects to another host"):
             verifier.verify(issuer.token())
         assert other.requests == []
+    for odd in ("http://[::1", "//", "http://localhost:x/"):
+        issuer.replies[KEYS] = (302, {"location": odd}, b"")
+        verifier.later(milliseconds=RETRY_MS)
+        with pytest.raises(UpstreamDown, match="redirects to"):
+            verifier.verify(issuer.token())
     issuer.replies[KEYS] = (307, {"location": "/moved"}, b"")
     published = jwks(*(signer.public_key for signer in issuer.published))
     issuer.replies["/moved"] = (200, {}, published)

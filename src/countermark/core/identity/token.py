@@ -10,7 +10,7 @@ import re
 from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -60,12 +60,12 @@ class UnverifiedToken:
     Attributes:
         header: the JOSE header.
         claims: the payload.
-        text: the token itself.
+        text: the token itself, a secret.
     """
 
     header: Claims
     claims: Claims
-    text: str
+    text: str = field(repr=False)
 
     @property
     def issuer(self) -> str:

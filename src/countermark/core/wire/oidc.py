@@ -94,15 +94,6 @@ class LocalTokenRequest(Document, frozen=True):
     email: str
 
 
-class LocalTokenFault(Document, frozen=True):
-    """Why the shortcut gave no token; `code` is the HTTP status."""
-
-    what: ClassVar[str] = "local token error"
-
-    code: int
-    message: str
-
-
 def rsa_jwk(key: PublicKey) -> dict[str, str]:
     """An RSA key as a JWK (RFC 7518 section 6.3.1) named by its RFC 7638 thumbprint."""
     info = der.Reader(key.spki, "RSA public key").sequence()
