@@ -7,7 +7,7 @@ driver over the same data.
 
 import re
 import threading
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,8 +72,8 @@ class MemoryLogStore:
             for leaf in leaves:
                 assert len(leaf.identity) == 32
                 state.rows[leaf.identity] = EntryRow(leaf.index, leaf.time_ms, leaf.promise)
-                for key in leaf.search_keys:
-                    insort(state.search.setdefault(key, []), leaf.index)
+                for key in set(leaf.search_keys):
+                    state.search.setdefault(key, []).append(leaf.index)
             state.staged += leaves
             state.head = new_head
 
@@ -82,10 +82,12 @@ class MemoryLogStore:
         with self._log(log) as state:
             return [state.rows.get(identity) for identity in identities]
 
-    def search(self, log: str, key: bytes, *, limit: int) -> Sequence[int]:
+    def search(self, log: str, key: bytes, *, start: int = 0, limit: int) -> Sequence[int]:
         """See `LogStore`."""
         with self._log(log) as state:
-            return sorted(set(state.search.get(key, ())))[:limit]
+            found = state.search.get(key, [])
+            first = bisect_left(found, start)
+            return found[first : first + limit]
 
     def staged(self, log: str, start: int, end: int) -> Sequence[StagedLeaf]:
         """See `LogStore`."""

@@ -92,8 +92,8 @@ class LogStore(Protocol):
         """The row of each identity, in order; None where the log does not hold it."""
         ...
 
-    def search(self, log: str, key: bytes, *, limit: int) -> Sequence[int]:
-        """Indexes of entries added with that search key, ascending, at most `limit`."""
+    def search(self, log: str, key: bytes, *, start: int = 0, limit: int) -> Sequence[int]:
+        """Indexes ≥ start of entries added with that search key, ascending, at most `limit`."""
         ...
 
     def staged(self, log: str, start: int, end: int) -> Sequence[StagedLeaf]:

@@ -205,9 +205,11 @@ class Log:
         """The rows of some identities, in order."""
         return await self._on_round_thread(lambda: self._store.find(self.name, identities))
 
-    async def search(self, key: bytes, *, limit: int) -> Sequence[int]:
-        """Indexes of the entries with that search key, ascending, at most `limit`."""
-        return await self._on_round_thread(lambda: self._store.search(self.name, key, limit=limit))
+    async def search(self, key: bytes, *, start: int = 0, limit: int) -> Sequence[int]:
+        """Indexes ≥ start of the entries with that search key, ascending, at most `limit`."""
+        return await self._on_round_thread(
+            lambda: self._store.search(self.name, key, start=start, limit=limit)
+        )
 
     async def prove(self, row: EntryRow) -> Added:
         """An entry that the log holds, with its audit path to the newest head."""

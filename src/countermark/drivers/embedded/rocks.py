@@ -152,10 +152,10 @@ class RocksLogStore:
 
         return self._read(look)
 
-    def search(self, log: str, key: bytes, *, limit: int) -> Sequence[int]:
+    def search(self, log: str, key: bytes, *, start: int = 0, limit: int) -> Sequence[int]:
         """See `LogStore`."""
         prefix = _search_prefix(self._number(log), key)
-        return self._read(lambda: self._scan(prefix, limit))
+        return self._read(lambda: self._scan(prefix, start, limit))
 
     def staged(self, log: str, start: int, end: int) -> Sequence[StagedLeaf]:
         """See `LogStore`."""
@@ -189,6 +189,8 @@ class RocksLogStore:
         """See `LogStore`."""
         if self._failed is None:
             self._failed = "it was closed"
+            # A handle alone keeps the database open, and its lock.
+            del self._rows_family, self._search_family, self._staged_family
             for family in (self._rows, self._search, self._staged, self._db):
                 family.close()
 
@@ -245,10 +247,10 @@ class RocksLogStore:
         cursor.status()
         return rounds
 
-    def _scan(self, prefix: bytes, limit: int) -> list[int]:
+    def _scan(self, prefix: bytes, start: int, limit: int) -> list[int]:
         found: list[int] = []
         cursor = self._search.iter()
-        cursor.seek(prefix)
+        cursor.seek(prefix + _SIZE.pack(start))
         while len(found) < limit and cursor.valid() and (key := cursor.key()).startswith(prefix):
             found.append(_SIZE.unpack(key[len(prefix) :])[0])
             cursor.next()
