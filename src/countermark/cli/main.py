@@ -70,21 +70,12 @@ class CommandTable(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; one that needs packages which are not installed says so."""
+        """Import the command."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
         module_name, attribute = entry.target.split(":")
-        try:
-            loaded = getattr(importlib.import_module(module_name), attribute)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _SERVER_MODULES:
-                raise
-            missing = SettingsError(
-                f"`countermark {cmd_name}` needs the server, not just the client"
-            )
-            missing.add_note("pip install 'countermark[server]'")
-            raise missing from error
+        loaded = getattr(importlib.import_module(module_name), attribute)
         assert isinstance(loaded, click.Command), f"{entry.target} is no click command"
         return loaded
 
@@ -120,6 +111,12 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _SERVER_MODULES:
+            raise
+        missing = SettingsError("this needs the server, and only the client is installed")
+        missing.add_note("pip install 'countermark[server]'")
+        return Output(as_json="--json" in arguments).fail(missing)
     except CountermarkError as error:
         return Output(as_json="--json" in arguments).fail(error)
     return result if isinstance(result, int) else OK
