@@ -4,12 +4,19 @@
 import base64
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from countermark.core.intoto.envelope import pae
 
@@ -65,3 +72,64 @@ def dsse(text: str, *pems: str) -> dict[str, Any]:
 
 def encode(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+def certificate(
+    key: SigningKey,
+    names: Sequence[x509.GeneralName] = (),
+    *,
+    issuer: "Issuer | None" = None,
+    ca: bool = False,
+    start: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+    subject: x509.Name | None = None,
+) -> x509.Certificate:
+    """A certificate for `key` that lasts ten minutes (a CA's: ten years)."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority" if ca else "leaf")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject or name)
+        .issuer_name(issuer.certificate.subject if issuer else name)
+        .public_key(key.private.public_key())
+        .serial_number(x509.random_serial_number() | 1 << 158)  # always 20 bytes
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=3650 if ca else 0, minutes=10))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+    signer = issuer.key if issuer else key
+    return builder.sign(signer.private, SHA256())
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An authority that signs certificates."""
+
+    key: SigningKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def new(cls) -> "Issuer":
+        key = SigningKey.new()
+        return cls(key, certificate(key, ca=True))
+
+
+def pem_of(*certificates: x509.Certificate) -> str:
+    return "".join(item.public_bytes(Encoding.PEM).decode() for item in certificates)
+
+
+def vector(path: str) -> bytes:
+    """A file of the Rekor test data."""
+    folder = os.environ.get("COUNTERMARK_VECTORS")
+    root = Path(folder) if folder else Path(__file__).parents[3] / "shared" / "vectors"
+    if not root.is_dir():
+        pytest.skip("the test data is not here")
+    return (root / path).read_bytes()
+
+
+def vector_folders(path: str) -> list[Path]:
+    """The folders below a folder of the test data."""
+    vector(f"{path}/../README.md")
+    folder = os.environ.get("COUNTERMARK_VECTORS")
+    root = Path(folder) if folder else Path(__file__).parents[3] / "shared" / "vectors"
+    return sorted(item for item in (root / path).iterdir() if item.is_dir())

@@ -173,7 +173,9 @@ def _stored_hash(stored: _Hash) -> str:
 
 
 def _exact(text: str | None, what: str) -> str:
-    return to_base64(from_base64(text or "", what))
+    if not text:
+        raise FormatError(what, "is missing")
+    return to_base64(from_base64(text, what))
 
 
 def _verify_envelope(

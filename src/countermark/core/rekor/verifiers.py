@@ -29,6 +29,7 @@ _BLOCK = re.compile(
 )
 _SAN_OID: Final = der.oid("2.5.29.17")
 _FULCIO_NAME_OID: Final = der.oid("1.3.6.1.4.1.57264.1.7")
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
 _OTHER_NAME, _EMAIL, _DNS, _URI, _IP = 0xA0, 0x81, 0x82, 0x86, 0x87
 
 
@@ -123,23 +124,35 @@ def _check_certificate(data: bytes) -> None:
     from cryptography import x509
 
     try:
+        _check_serial(data)
         x509.load_der_x509_certificate(data)
-    except (ValueError, x509.InvalidVersion) as error:
+    except (ValueError, IndexError, x509.InvalidVersion) as error:
         raise FormatError("certificate", "is not an X.509 certificate in DER") from error
+
+
+def _check_serial(certificate: bytes) -> None:
+    # RFC 5280 section 4.1.2.2. `cryptography` only warns, and says that it will refuse.
+    position, _ = _content(certificate, 0)
+    position, _ = _content(certificate, position)
+    if certificate[position] == _VERSION:
+        _, position = _content(certificate, position)
+    start, end = _content(certificate, position)
+    if int.from_bytes(certificate[start:end], signed=True) <= 0:
+        raise FormatError("certificate", "has a serial number that is not positive")
 
 
 def _key_and_names(certificate: bytes) -> tuple[bytes, list[str]]:
     """SPKI and subject alternative names of a certificate whose DER was checked."""
     start, _ = _content(certificate, 0)
     position, end = _content(certificate, start)
-    if certificate[position] == 0xA0:  # the version, absent in X.509 v1
+    if certificate[position] == _VERSION:  # absent in X.509 v1
         _, position = _content(certificate, position)
     for _ in range(5):  # serial, algorithm, issuer, validity, subject
         _, position = _content(certificate, position)
     spki_start = position
     _, position = _content(certificate, position)
     spki = certificate[spki_start:position]
-    while position < end and certificate[position] != 0xA3:  # the unique identifiers of 1993
+    while position < end and certificate[position] != _EXTENSIONS:  # the unique identifiers of 1993
         _, position = _content(certificate, position)
     if position >= end:
         return spki, []

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and certificates in entries: canonical PEM, chains, names."""
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ObjectIdentifier
+
+from countermark.core.crypto import der
+from countermark.core.crypto.certificate import Certificate
+from countermark.core.crypto.keys import decode_pem, encode_pem
+from countermark.core.errors import ChainInvalid
+from countermark.core.rekor.chain import check_chain
+from countermark.core.rekor.entry import EntryRejected, search_key
+from countermark.core.rekor.verifiers import read_verifier
+from tests.support.rekor import Issuer, SigningKey, certificate, pem_of
+
+KEY = SigningKey.new()
+ROOT = Issuer.new()
+LEAF = certificate(KEY, [x509.RFC822Name("Anne@Example.com")], issuer=ROOT)
+
+
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        "\n\n  {}  \n",
+        "some text that openssl prints\n{}",
+        "{}".replace("{}", "\r\n{}\r\n"),
+    ],
+)
+def test_one_key_has_one_spelling(dressed: str) -> None:
+    for pem in (KEY.pem, pem_of(LEAF)):
+        assert read_verifier(dressed.format(pem).encode()).pem == pem
+        crlf = dressed.format(pem).replace("\r", "").replace("\n", "\r\n")
+        assert read_verifier(crlf.encode()).pem == pem
+        label, data = decode_pem(pem, "PEM")
+        assert data
+        unfolded = f"-----BEGIN {label}-----\n{''.join(pem.split(chr(10))[1:-2])}\n"
+        assert read_verifier(f"{unfolded}-----END {label}-----".encode()).pem == pem
+        headers = pem.replace("-----\n", "-----\nComment: dropped\nX-A: b\n\n", 1)
+        assert read_verifier(headers.encode()).pem == pem
+
+
+def test_search_keys_of_a_key() -> None:
+    fingerprint = hashlib.sha256(KEY.pem.encode()).hexdigest()
+    assert read_verifier(KEY.pem.encode()).search_keys == (search_key(f"sha256:{fingerprint}"),)
+
+
+def names(*alternatives: x509.GeneralName) -> Sequence[bytes]:
+    return read_verifier(pem_of(certificate(KEY, alternatives)).encode()).search_keys[1:]
+
+
+def test_names_of_a_certificate() -> None:
+    fulcio = ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
+    assert names(
+        x509.RFC822Name("Anne@Example.com"),
+        x509.UniformResourceIdentifier("https://example.com/Ref"),
+        x509.DNSName("example.com"),
+        x509.IPAddress(ipaddress.ip_address("10.0.0.1")),
+        x509.IPAddress(ipaddress.ip_address("2001:db8::1")),
+        x509.OtherName(fulcio, der.utf8_string("anne!example.com")),
+        x509.OtherName(ObjectIdentifier("1.2.3"), der.utf8_string("not indexed")),
+        x509.DirectoryName(x509.Name([])),
+    ) == tuple(
+        search_key(term)
+        for term in (
+            "anne@example.com",
+            "HTTPS://EXAMPLE.COM/REF",
+            "example.com",
+            "10.0.0.1",
+            "2001:db8::1",
+            "anne!example.com",
+        )
+    )
+
+
+def test_chain_is_kept_whole() -> None:
+    pem = pem_of(LEAF, ROOT.certificate)
+    verifier = read_verifier(pem.encode())
+    assert verifier.pem == pem
+    assert len(verifier.certificates) == 2
+    assert verifier.key.to_pem() == KEY.pem
+    assert verifier.search_keys[1:] == (search_key("anne@example.com"),)
+
+
+def refusal(pem: str) -> str:
+    with pytest.raises(EntryRejected) as caught:
+        read_verifier(pem.encode("utf-8"))
+    return str(caught.value)
+
+
+def test_refused() -> None:
+    leaf = pem_of(LEAF)
+    assert "failure decoding PEM" in refusal("")
+    assert "failure decoding PEM" in refusal(KEY.pem + "trailing")
+    assert "failure decoding PEM" in refusal(KEY.pem.replace("MFkw", "M=kw"))
+    assert "failure decoding PEM" in refusal(KEY.pem.replace("MFkw", "Mé"))
+    assert "cannot handle type RSA PUBLIC KEY" in refusal(
+        KEY.pem.replace("PUBLIC KEY", "RSA PUBLIC KEY")
+    )
+    assert "cannot handle type PUBLIC KEY" in refusal(leaf + KEY.pem)
+    assert "more than 10 PEM blocks" in refusal(leaf * 11)
+    assert "not an X.509 certificate" in refusal(KEY.pem.replace("PUBLIC KEY", "CERTIFICATE"))
+    serial = LEAF.serial_number.to_bytes(20)
+    encoded = LEAF.public_bytes(Encoding.DER)
+    negative = encoded.replace(serial, b"\xff" + serial[1:])
+    assert negative != encoded
+    assert "serial number that is not positive" in refusal(encode_pem("CERTIFICATE", negative))
+    assert "larger than 65536 bytes" in refusal(" " * 65_537)
+    assert "invalid public key" in refusal(leaf.replace("CERTIFICATE", "PUBLIC KEY"))
+
+
+def chain(*certificates: x509.Certificate) -> list[Certificate]:
+    return [Certificate.parse(decode_pem(pem_of(item), "PEM")[1]) for item in certificates]
+
+
+def test_chain_that_is_one() -> None:
+    middle_key = SigningKey.new()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "in between")])
+    middle = Issuer(middle_key, certificate(middle_key, issuer=ROOT, ca=True, subject=name))
+    leaf = certificate(KEY, issuer=middle)
+    check_chain(chain(leaf, middle.certificate, ROOT.certificate))
+    check_chain(chain(LEAF, middle.certificate, ROOT.certificate))  # the root issued it itself
+
+
+def test_chain_that_is_none() -> None:
+    other = Issuer.new()
+    for bad in (
+        chain(LEAF, other.certificate),
+        chain(LEAF, ROOT.certificate, other.certificate),
+        chain(LEAF, LEAF),
+        chain(certificate(SigningKey.new(), issuer=Issuer(KEY, LEAF)), LEAF),
+    ):
+        with pytest.raises(ChainInvalid):
+            check_chain(bad)
+
+
+def test_chain_is_judged_when_the_leaf_was_issued() -> None:
+    early = certificate(KEY, issuer=ROOT, start=ROOT.certificate.not_valid_before_utc.replace(2020))
+    with pytest.raises(ChainInvalid, match="not valid when it issued"):
+        check_chain(chain(early, ROOT.certificate))
