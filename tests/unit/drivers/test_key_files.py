@@ -99,7 +99,7 @@ def test_folder_is_no_key(tmp_path: Path) -> None:
 
 def test_unencrypted_key_is_refused(tmp_path: Path) -> None:
     write_foreign(tmp_path / "key.pem", ec.generate_private_key(ec.SECP256R1()), NoEncryption())
-    with pytest.raises(SettingsError, match="not an encrypted key"):
+    with pytest.raises(SettingsError, match="no encrypted PKCS#8 key but a PRIVATE KEY"):
         load_signer(tmp_path / "key.pem", PASSPHRASE)
 
 
@@ -113,6 +113,19 @@ def test_other_kinds_of_key_are_refused(tmp_path: Path) -> None:
             load_signer(path, PASSPHRASE)
     with pytest.raises(AlgorithmRefused):
         create_key(tmp_path / "new.pem", "PKIX_ECDSA_P521_SHA_512", PASSPHRASE)
+
+
+def test_key_of_another_file_is_noticed(tmp_path: Path) -> None:
+    paths = (tmp_path / "one.pem", tmp_path / "two.pem")
+    for path in paths:
+        create_key(path, ED25519, PASSPHRASE)
+    private, public = (path.read_text().partition("-----BEGIN PUBLIC") for path in paths)
+    paths[0].write_text("".join((private[0], public[1], public[2])))
+    with pytest.raises(FormatError, match="halves differ"):
+        load_signer(paths[0], PASSPHRASE)
+    paths[0].write_text(private[0] * 2)
+    with pytest.raises(FormatError, match="halves differ"):
+        load_signer(paths[0], PASSPHRASE)
 
 
 def test_huge_file_is_refused_unread(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private keys in encrypted PKCS#8 files (RFC 5958, PBES2), one key a file, mode 0600.
 
-The decrypted key stays in this process's memory for as long as the signer lives. Whoever can
-read the file and its passphrase can sign as us.
+The public half follows as a second PEM block: PBES2 does not notice damage, and any 32 bytes are
+an Ed25519 key. The decrypted key stays in this process's memory for as long as the signer lives.
+Whoever can read the file and its passphrase can sign as us.
 """
 
 import os
@@ -20,10 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
+    load_der_private_key,
 )
 
-from countermark.core.crypto.keys import PublicKey
+from countermark.core.crypto import der
+from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
 from countermark.core.errors import AlgorithmRefused, FormatError, SettingsError
 from countermark.drivers.durable import SECRET, create_file
 
@@ -83,18 +85,31 @@ def create_key(path: Path, algorithm: str, passphrase: bytes) -> FileSigner:
     if algorithm not in _GENERATORS:
         raise AlgorithmRefused(f"keys of kind {algorithm} cannot be kept in a file")
     key = _GENERATORS[algorithm]()
-    encryption = BestAvailableEncryption(passphrase)
-    create_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), SECRET)
-    return FileSigner(key)
+    signer = FileSigner(key)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
+    create_file(path, pem + signer.public_key.to_pem().encode("ascii"), SECRET)
+    return signer
 
 
 def load_signer(path: Path, passphrase: bytes) -> FileSigner:
     """Read a key file made by `create_key` or by ``openssl pkcs8 -topk8``.
 
     Raises SettingsError if it is missing, readable by others, not encrypted or encrypted with
-    another passphrase; FormatError if it is no key; AlgorithmRefused for kinds we do not use.
+    another passphrase; FormatError if it is no key or a damaged one; AlgorithmRefused for kinds
+    we do not use.
     """
-    return FileSigner(_decrypt(read_secret(path), passphrase, path.name))
+    what = path.name
+    try:
+        blocks = decode_pem_blocks(read_secret(path).decode("ascii"), what)
+    except UnicodeDecodeError as error:
+        raise FormatError(what, "is not PEM") from error
+    (label, encrypted), *public = blocks
+    if label != "ENCRYPTED PRIVATE KEY":
+        raise SettingsError(f"{what} is no encrypted PKCS#8 key but a {label}: refusing to use it")
+    signer = FileSigner(_decrypt(encrypted, passphrase, what))
+    if public not in ([], [("PUBLIC KEY", signer.public_key.spki)]):
+        raise FormatError(what, "is damaged: its private and public halves differ")
+    return signer
 
 
 def read_secret(path: Path) -> bytes:
@@ -113,19 +128,20 @@ def read_secret(path: Path) -> bytes:
     return data
 
 
-def _decrypt(pem: bytes, passphrase: bytes, what: str) -> PrivateKey:
-    if b"ENCRYPTED" not in pem:
-        raise SettingsError(f"{what} is not an encrypted key: refusing to use it")
+def _decrypt(encrypted: bytes, passphrase: bytes, what: str) -> PrivateKey:
+    outer = der.decode(encrypted, what, der.SEQUENCE).reader(what)
+    outer.read(der.SEQUENCE)
+    outer.read(der.OCTET_STRING)
+    outer.end()
     try:
-        key = load_pem_private_key(pem, passphrase)
+        key = load_der_private_key(encrypted, passphrase)
     except UnsupportedAlgorithm as error:
         raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed") from error
-    except TypeError as error:
-        raise SettingsError(f"{what} is not an encrypted key: refusing to use it") from error
+    except TypeError as error:  # what lies in it is not encrypted
+        raise SettingsError(f"{what} is not encrypted: refusing to use it") from error
     except ValueError as error:
-        if "password" in str(error).lower() or "decrypt" in str(error).lower():
-            raise SettingsError(f"{what} does not open with the passphrase given") from error
-        raise FormatError(what, "is not an encrypted PKCS#8 private key in PEM") from error
+        # A wrong passphrase shows as bad padding, or one time in 256 as whatever follows from it.
+        raise SettingsError(f"{what} does not open with the passphrase given") from error
     if not isinstance(key, PrivateKey):
         raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed")
     return key
