@@ -145,7 +145,7 @@ def _parse_bundle(tree: JSONObject) -> Bundle:
     entries = protojson.objects(material, "tlogEntries", limit=MAX_ENTRIES)
     data = protojson.optional_object(material, "timestampVerificationData") or {}
     stamps = protojson.objects(data, "rfc3161Timestamps", limit=MAX_TIMESTAMPS)
-    return Bundle(
+    bundle = Bundle(
         version,
         certificates,
         hint,
@@ -153,6 +153,11 @@ def _parse_bundle(tree: JSONObject) -> Bundle:
         tuple(protojson.required_bytes(stamp, "signedTimestamp") for stamp in stamps),
         _parse_content(tree),
     )
+    if len({(entry.log_id, entry.log_index) for entry in bundle.tlog_entries}) < len(entries):
+        raise FormatError("tlogEntries", "holds an entry twice")
+    if len(set(bundle.timestamps)) < len(stamps):
+        raise FormatError("rfc3161Timestamps", "holds a timestamp twice")
+    return bundle
 
 
 def _parse_signer(material: JSONObject, version: str) -> tuple[tuple[bytes, ...], str | None]:
