@@ -29,6 +29,8 @@ TUF_ROOT_KEY: Final = "tuf-root"
 # The host goes into log origins, which must be one word, and into certificates' names.
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
+_LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}", re.ASCII)
+
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One log. Everything here is part of its identity, fixed when it is created.
@@ -50,6 +52,11 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tree_id: int = 0
 
     @property
+    def url_name(self) -> str:
+        """Last part of its base URL's path: a CT log's name in URLs."""
+        return urlsplit(self.base_url).path.rpartition("/")[2]
+
+    @property
     def note_name(self) -> str:
         """Name on the signature line of its checkpoints; for v1 the origin without the tree."""
         return self.origin.partition(" - ")[0]
@@ -62,7 +69,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         base_url: scheme, host and port, no path and no final slash.
         created: when `init` ran, whole seconds, UTC; everything in the trust root starts then.
         logs: all its logs.
-        embedded_issuer: whether it has a development login of its own.
+        embedded_issuer: whether it has a development login of its own, named in the trust root.
     """
 
     base_url: str
@@ -141,6 +148,8 @@ def new_instance(base_url: str, created: datetime, tree_id: int) -> InstanceConf
                 key=CT_LOG,
             ),
         ),
+        # Anybody can be anyone to it, so nobody beyond this machine is to be sent there.
+        embedded_issuer=_LOOPBACK.fullmatch(host) is not None,
     )
 
 

@@ -43,6 +43,23 @@ def test_names_without_a_port() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "embedded"),
+    [
+        ("localhost", True),
+        ("sign.localhost", True),
+        ("127.0.0.1", True),
+        ("sign.example.org", False),
+        ("localhost.example.org", False),
+        ("mylocalhost", False),
+        ("127.0.0.1.example.org", False),
+        ("10.0.0.1", False),
+    ],
+)
+def test_only_local_instances_have_a_development_login(host: str, embedded: bool) -> None:
+    assert new_instance(f"http://{host}:7446", CREATED, 1).embedded_issuer is embedded
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "localhost:7446",

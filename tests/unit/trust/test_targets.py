@@ -4,6 +4,7 @@
 import hashlib
 import json
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -104,3 +105,9 @@ def test_services_are_usable_from_the_first_second(trust: Trust) -> None:
         "http://localhost:7446",
         "http://localhost:7446/api/v1/timestamp",
     ]
+
+
+def test_no_issuer_is_named_where_there_is_none(trust: Trust) -> None:
+    config = SigningConfig.parse(trust_targets(replace(trust, issuer_url=""))[SIGNING_CONFIG])
+    assert config.oidc_urls == ()
+    assert len(config.ca_urls) == 1
