@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to a start: lock, sockets, data directory, registry; then the supervisor.
+
+The command line does this in its own process and then *becomes* the supervisor (`start`), so
+that what it imported does not stay in memory beside the instance.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
+
+from countermark.app import sockets
+from countermark.app.data_dir import DataDir, State
+from countermark.app.instance import InstanceConfig
+from countermark.app.launch import Launch
+from countermark.app.opening import open_instance
+from countermark.app.secrets import resolve_passphrase
+from countermark.app.settings import DEFAULT_PORT, Settings, is_loopback
+from countermark.client.instances import home_dir, record_instance
+from countermark.core.errors import SettingsError
+
+Say = Callable[[str], None]
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def data_dir_of(settings: Settings) -> DataDir:
+    """The data directory in use: the given one, or the user's own."""
+    return DataDir.at(settings.data or Path(home_dir()) / "instance")
+
+
+@contextmanager
+def locked(data_dir: DataDir) -> Iterator[int]:
+    """Hold the lock of a data directory, made if need be; yields its descriptor.
+
+    Raises SettingsError if an instance runs on it, or if it is something else.
+    """
+    data_dir.state()
+    try:
+        data_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SettingsError(f"{data_dir.path} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            busy = SettingsError(f"an instance runs on {data_dir.path} already")
+            busy.add_note("see `countermark status`; stop it, or name another directory")
+            raise busy from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def prepare(settings: Settings, data_dir: DataDir, say: Say) -> InstanceConfig:
+    """The instance, made now if there is none. The caller holds the lock.
+
+    Args:
+        settings: checked.
+        data_dir: locked.
+        say: told what takes a while, and what a new instance's owner should know.
+
+    Raises SettingsError.
+    """
+    if data_dir.state() is State.COMPLETE:
+        config = open_instance(data_dir)
+        _check_unchanged(settings, config)
+        return config
+    say(f"creating keys, logs and trust root in {data_dir.path}")
+    # Making an instance takes libraries that running one does without.
+    from countermark.app.init import Passphrases, initialise
+    from countermark.drivers.system import SystemClock, SystemEntropy
+
+    made = initialise(
+        data_dir,
+        new_base_url(settings),
+        SystemClock(),
+        SystemEntropy(),
+        Passphrases(
+            online=resolve_passphrase(settings.keys_passphrase),
+            offline=resolve_passphrase(settings.offline_passphrase),
+        ),
+    )
+    for warning in made.warnings:
+        say(warning)
+    return made.config
+
+
+def listen(settings: Settings, data_dir: DataDir) -> list[list[int]]:
+    """Descriptors of listening sockets, a list for each worker. Raises SettingsError.
+
+    Before anything is made: a taken port should leave nothing behind.
+    """
+    port = settings.port
+    if not port and data_dir.state() is State.COMPLETE:
+        parts = urlsplit(open_instance(data_dir).base_url)
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    groups = sockets.listen(settings.host, port or DEFAULT_PORT, settings.worker_count)
+    return [[listener.detach() for listener in group] for group in groups]
+
+
+def record(data_dir: DataDir, config: InstanceConfig) -> None:
+    """Let `sign` and `verify` of this user find the instance. Raises SettingsError."""
+    try:
+        record_instance(
+            config.base_url,
+            data_dir.path,
+            trusted_root_json=(data_dir.trust / "trusted_root.json").read_bytes(),
+            signing_config_json=(data_dir.trust / "signing_config.v0.2.json").read_bytes(),
+            tuf_root_json=(data_dir.tuf / "1.root.json").read_bytes(),
+        )
+    except OSError as error:
+        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def start(
+    settings: Settings,
+    data_dir: DataDir,
+    lock: int,
+    listeners: list[list[int]],
+    greeting: str,
+) -> NoReturn:
+    """Become the supervisor."""
+    launch = Launch(
+        data_dir=str(data_dir.path),
+        lock=lock,
+        listeners=listeners,
+        issuers=list(settings.issuers),
+        development=settings.development,
+        tls_cert=_absolute(settings.tls_cert),
+        tls_key=_absolute(settings.tls_key),
+        keys_passphrase=_absolute(settings.keys_passphrase),
+        log_format=settings.log_format,
+        greeting=greeting,
+    )
+    for descriptor in (lock, *(each for group in listeners for each in group)):
+        os.set_inheritable(descriptor, True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    module = "countermark.app.supervisor"
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, launch.serialize()])  # noqa: S606
+
+
+def new_base_url(settings: Settings) -> str:
+    """What clients of a new instance will use. Raises SettingsError if it has to be said."""
+    if settings.base_url:
+        return settings.base_url
+    if not settings.development:
+        error = SettingsError("clients elsewhere need a URL that never changes")
+        error.add_note("give it with --base-url, e.g. https://sigstore.example.org")
+        raise error
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://localhost:{settings.port or DEFAULT_PORT}"
+
+
+def _check_unchanged(settings: Settings, config: InstanceConfig) -> None:
+    """Refuse settings under which clients would not find what the instance says of itself."""
+    if settings.base_url and settings.base_url != config.base_url:
+        raise SettingsError(
+            f"the instance was created as {config.base_url}, for ever: make another one for "
+            f"{settings.base_url}"
+        )
+    parts = urlsplit(config.base_url)
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    if settings.port and settings.port != port and is_loopback(config.hostname):
+        raise SettingsError(
+            f"the instance was created as {config.base_url}, for ever: leave out --port, or name "
+            "another directory with --data"
+        )
+    if is_loopback(config.hostname) and (parts.scheme == "https") != bool(settings.tls_cert):
+        raise SettingsError(
+            f"the instance was created as {config.base_url}: give a certificate"
+            if parts.scheme == "https"
+            else f"the instance was created as {config.base_url}, so it takes no certificate"
+        )
+
+
+def _absolute(path: str) -> str:
+    return path if not path or path.startswith("env:") else str(Path(path).expanduser().absolute())

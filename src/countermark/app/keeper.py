@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keeper process: keys, database and sequencers, behind a private socket.
+
+python -P -m countermark.app.keeper CHILD
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from countermark.app import process
+from countermark.app.data_dir import DataDir
+from countermark.app.keeper_wiring import Parts, wire
+from countermark.app.keyring import KeyRing
+from countermark.app.launch import Child
+from countermark.app.opening import open_instance
+from countermark.app.process import Parent
+from countermark.app.secrets import resolve_passphrase
+from countermark.app.supervisor import CONFIGURATION, INTERNAL
+from countermark.core.errors import CountermarkError, InvariantBroken, SettingsError
+from countermark.drivers.embedded.rocks import RocksLogStore
+from countermark.drivers.system import SystemClock, SystemEntropy
+from countermark.rpc.address import KeeperAddress
+from countermark.rpc.server import KeeperServer
+
+_logger = logging.getLogger("keeper")
+
+
+async def keep(child: Child, parent: Parent) -> int:
+    """Serve until told to stop. Returns the exit status, or ends the process."""
+    data_dir = DataDir.at(child.launch.data_dir)
+    try:
+        config = open_instance(data_dir)
+        keys = KeyRing.load(data_dir, config, resolve_passphrase(child.launch.keys_passphrase))
+        store = RocksLogStore(data_dir.db)
+        parts = wire(
+            data_dir,
+            config,
+            keys,
+            store,
+            SystemClock(),
+            SystemEntropy(),
+            development=child.launch.development,
+        )
+        with KeeperAddress(data_dir.run) as address:
+            await _serve(parts, address, parent)
+        store.close()
+    except SettingsError as error:
+        _logger.error("%s", error)
+        return CONFIGURATION
+    except BaseException as error:  # noqa: BLE001 - whatever it is, nothing more may happen
+        _die(error)
+    return 0
+
+
+async def _serve(parts: Parts, address: KeeperAddress, parent: Parent) -> None:
+    server = KeeperServer(parts.handlers)
+    async with asyncio.TaskGroup() as tasks:
+        for log in parts.logs:
+            tasks.create_task(log.run())
+        trust = tasks.create_task(_keep_trust(parts))
+        serving = tasks.create_task(server.run(address.listen()))
+        parent.stop_on_end(server.stop)
+        process.settle()
+        parent.tell_ready()
+        await serving
+        trust.cancel()
+        for log in parts.logs:
+            await log.drain()
+
+
+async def _keep_trust(parts: Parts) -> None:
+    """A TUF repository that cannot be signed needs an operator, but no log needs to stop."""
+    try:
+        await parts.trust.run()
+    except InvariantBroken:
+        _logger.exception("the TUF repository is not signed any more")
+
+
+def _die(error: BaseException) -> NoReturn:
+    """End at once, running nothing more: what a store would still do on its way out might be
+    the very thing that makes a lost round appear."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    expected = isinstance(error, CountermarkError)
+    _logger.critical("the keeper must end: %s", error, exc_info=None if expected else error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERNAL)
+
+
+if __name__ == "__main__":
+    sys.exit(process.run(Child.parse(sys.argv[1]), keep))

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keeper's parts: drivers into logs, logs and keys into services, services into handlers."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from countermark.app.data_dir import DataDir
+from countermark.app.instance import CA_KEY, CT_LOG, LOGIN_KEY, TSA_KEY, TUF_KEY, InstanceConfig
+from countermark.app.keyring import KeyRing
+from countermark.app.logs import personality_of
+from countermark.app.messages import (
+    GetPublicKeys,
+    GetStatus,
+    InstanceStatus,
+    LogStatus,
+    PublicKeys,
+)
+from countermark.ca.authority import IssuingAuthority
+from countermark.ca.keeper import CertificateKeeper
+from countermark.core.errors import InvariantBroken
+from countermark.ctlog.keeper import CTLog, CTLogKeeper
+from countermark.ctlog.personality import CTPersonality
+from countermark.drivers.embedded.files import FileObjectStore
+from countermark.oidc.keeper import LoginKeeper
+from countermark.ports.clock import Clock, Entropy
+from countermark.ports.log_store import LogStore
+from countermark.rpc.message import Handler, Handlers, Request
+from countermark.tilelog.log import Log
+from countermark.tlog.keeper import LogKeeper
+from countermark.trust.keeper import TrustKeeper
+from countermark.tsa.keeper import TimestampKeeper
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that the keeper process runs.
+
+    Attributes:
+        handlers: what it answers.
+        logs: each to be run.
+        trust: to be run.
+    """
+
+    handlers: Handlers
+    logs: tuple[Log, ...]
+    trust: TrustKeeper
+
+
+def wire(
+    data_dir: DataDir,
+    config: InstanceConfig,
+    keys: KeyRing,
+    store: LogStore,
+    clock: Clock,
+    entropy: Entropy,
+    *,
+    development: bool,
+) -> Parts:
+    """Open the logs and put the keeper together. Blocks while logs are read back.
+
+    Args:
+        data_dir: of the instance.
+        config: its instance.json.
+        keys: its online keys.
+        store: its database.
+        clock: for everything.
+        entropy: for everything.
+        development: whether the embedded login is there.
+
+    Raises InvariantBroken for damaged logs, SettingsError for keys that do not fit.
+    """
+    logs: dict[str, Log] = {}
+    handlers: dict[type[Request[Any]], Handler] = {}
+    ct_logs: dict[str, CTLog] = {}
+    for entry in config.logs:
+        personality = personality_of(entry, keys.signer(entry.key))
+        objects = FileObjectStore(data_dir.log_folder(entry.name))
+        log = logs[entry.name] = Log.open(entry.name, personality, store, objects, clock)
+        if isinstance(personality, CTPersonality):
+            ct_logs[entry.url_name] = CTLog(log, personality, objects, keys.ca_chain[-1:], clock)
+        else:
+            _add(handlers, LogKeeper(log).handlers())
+    ca = CertificateKeeper(
+        IssuingAuthority.load(keys.ca_chain, keys.signer(CA_KEY)),
+        ct_logs[config.log(CT_LOG).url_name],
+        keys.signer(config.log(CT_LOG).key).public_key,
+        clock,
+        entropy,
+    )
+    tsa = TimestampKeeper(keys.tsa_chain, keys.signer(TSA_KEY), clock, entropy)
+    for part in (CTLogKeeper(ct_logs), ca, tsa):
+        _add(handlers, part.handlers())
+    if development and config.embedded_issuer:
+        login = LoginKeeper(
+            config.issuer_url,
+            keys.signer(LOGIN_KEY),
+            clock,
+            entropy,
+            local_secret=data_dir.read_local_secret(),
+        )
+        _add(handlers, login.handlers())
+    _add(
+        handlers,
+        {
+            GetStatus: _status(config, logs, clock.now_ms()),
+            GetPublicKeys: _public_keys(config, keys),
+        },
+    )
+    trust = TrustKeeper(FileObjectStore(data_dir.tuf), keys.signer(TUF_KEY), clock)
+    return Parts(handlers, tuple(logs.values()), trust)
+
+
+def _add(handlers: dict[type[Request[Any]], Handler], more: Handlers) -> None:
+    for request, handler in more.items():
+        if request in handlers:
+            raise InvariantBroken(f"two parts of the keeper answer {request.__name__}")
+        handlers[request] = handler
+
+
+def _status(config: InstanceConfig, logs: dict[str, Log], started_ms: int) -> Handler:
+    origins = {entry.name: entry.origin for entry in config.logs}
+
+    async def status(_: GetStatus) -> InstanceStatus:
+        found = [
+            LogStatus(
+                name,
+                origins[name],
+                log.head.tree_size,
+                log.head.root_hash,
+                log.head.time_ms,
+                log.published_size,
+            )
+            for name, log in logs.items()
+        ]
+        return InstanceStatus(os.getpid(), started_ms, tuple(found))
+
+    return status
+
+
+def _public_keys(config: InstanceConfig, keys: KeyRing) -> Handler:
+    found = PublicKeys({log.name: keys.signer(log.key).public_key.spki for log in config.logs})
+
+    async def public_keys(_: GetPublicKeys) -> PublicKeys:
+        return found
+
+    return public_keys

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages about the instance as a whole."""
+
+import msgspec
+
+from countermark.rpc.message import Request
+
+
+class LogStatus(msgspec.Struct, frozen=True):
+    """Where one log stands.
+
+    Attributes:
+        name: in the store.
+        origin: first line of its checkpoints.
+        tree_size: of its newest durable head.
+        root_hash: of that head.
+        time_ms: when that head was signed.
+        published_size: below it, everything is in the object store.
+    """
+
+    name: str
+    origin: str
+    tree_size: int
+    root_hash: bytes
+    time_ms: int
+    published_size: int
+
+
+class InstanceStatus(msgspec.Struct, frozen=True):
+    """The keeper is there, and this is what it keeps.
+
+    Attributes:
+        pid: its process.
+        started_ms: Unix time.
+        logs: all of them.
+    """
+
+    pid: int
+    started_ms: int
+    logs: tuple[LogStatus, ...]
+
+
+class GetStatus(Request[InstanceStatus], tag="instance.status", frozen=True):
+    """Asks whether the keeper does its work."""
+
+
+class PublicKeys(msgspec.Struct, frozen=True):
+    """Public halves of the logs' keys: DER SubjectPublicKeyInfo by log name."""
+
+    spkis: dict[str, bytes]
+
+
+class GetPublicKeys(Request[PublicKeys], tag="instance.public-keys", frozen=True):
+    """Asks for the logs' public keys, which workers check and show but never sign with."""

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor: starts keeper and workers, starts them again when they end, ends with them.
+
+It holds the listening sockets and the data directory's lock, but neither keys nor database, and
+imports almost nothing. Children are spawned, never forked with threads or an open database.
+
+    python -P -m countermark.app.supervisor LAUNCH
+"""
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import FrameType
+from typing import Final
+
+from countermark import observe
+from countermark.app.launch import KEEPER, WORKER, Child, Launch
+
+# Exit statuses of children, as in `cli.exits`, which is not imported for their sake.
+CONFIGURATION: Final = 78
+INTERNAL: Final = 70
+_STOP_S: Final = 15.0
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+_LONG_LIFE_S: Final = 10.0
+_MAX_FAILED_STARTS: Final = 3
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_logger = logging.getLogger("supervisor")
+
+
+class Process:
+    """One child: running, or waiting to be started again."""
+
+    def __init__(self, launch: Launch, name: str, module: str, listeners: list[int]) -> None:
+        self.name = name
+        self.control: socket.socket | None = None
+        self.ready = False
+        self.start_at = 0.0
+        self._launch = launch
+        self._module = module
+        self._listeners = listeners
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._pause_s = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process whose end was not seen yet."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Spawn it, in a process group of its own: Ctrl-C is the supervisor's to handle."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = Child(self._launch, self.name, theirs.fileno(), self._listeners)
+            inherited = [theirs.fileno(), *self._listeners]
+            if self.name == KEEPER:
+                inherited.append(self._launch.lock)
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-m", self._module, child.serialize()],
+                stdin=subprocess.DEVNULL,
+                pass_fds=inherited,
+                process_group=0,
+            )
+        ours.setblocking(False)
+        self.control = ours
+        self.ready = False
+        self._started_at = time.monotonic()
+
+    def ended(self) -> int | None:
+        """Its exit status if it has ended since the last look, with a restart planned."""
+        status = self._process.poll() if self._process else None
+        if status is None:
+            return None
+        if self.control is not None:
+            self.control.close()
+        self.control = self._process = None
+        lived_s = time.monotonic() - self._started_at
+        if lived_s > _LONG_LIFE_S:
+            self._pause_s = 0.0
+        self.start_at = time.monotonic() + self._pause_s
+        self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s or _FIRST_PAUSE_S)
+        return status
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def read_control(self) -> None:
+        """Take notice of what it says."""
+        assert self.control is not None
+        try:
+            self.ready = self.control.recv(16) != b"" or self.ready
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            return
+
+
+class Supervisor:
+    """All children of one instance."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._keeper = Process(launch, KEEPER, "countermark.app.keeper", [])
+        self._workers = [
+            Process(launch, f"{WORKER}-{number}", "countermark.app.worker", listeners)
+            for number, listeners in enumerate(launch.listeners, 1)
+        ]
+        self._stopping = False
+        self._greeted = False
+        self._failed_starts = 0
+        self._exit_status = 0
+        self._wake, wake_end = socket.socketpair()
+        self._wake.setblocking(False)
+        wake_end.setblocking(False)
+        signal.set_wakeup_fd(wake_end.fileno(), warn_on_full_buffer=False)
+        self._wake_end = wake_end
+        for number in (*_STOP_SIGNALS, signal.SIGCHLD):
+            signal.signal(number, self._on_signal)
+
+    @property
+    def _children(self) -> list[Process]:
+        return [self._keeper, *self._workers]
+
+    def run(self) -> int:
+        """Until a signal says stop, or starting again makes no sense. Returns the exit status."""
+        for child in self._children:
+            child.start()
+        while not self._stopping:
+            self._wait(self._next_start())
+            for child in self._children:
+                status = child.ended()
+                if status is not None:
+                    self._note_end(child, status)
+            self._greet()
+            for child in self._children:
+                if not (self._stopping or child.running) and time.monotonic() >= child.start_at:
+                    child.start()
+        self._stop()
+        return self._exit_status
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self._stopping = True
+
+    def _next_start(self) -> float | None:
+        waiting = [child.start_at for child in self._children if not child.running]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _wait(self, seconds: float | None) -> None:
+        """Until a child says something or ends, a signal comes, or time is up."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            for child in self._children:
+                if child.control is not None and not child.ready:
+                    selector.register(child.control, selectors.EVENT_READ, child)
+            for key, _ in selector.select(seconds):
+                if isinstance(key.data, Process):
+                    key.data.read_control()
+                else:
+                    self._wake.recv(4096)
+
+    def _note_end(self, child: Process, status: int) -> None:
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        _logger.error("%s ended with %s", child.name, how)
+        if status == CONFIGURATION:
+            self._give_up(status)
+        elif not self._greeted:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                self._give_up(INTERNAL)
+
+    def _give_up(self, status: int) -> None:
+        self._exit_status = status
+        self._stopping = True
+
+    def _greet(self) -> None:
+        if self._greeted or not all(child.ready for child in self._children):
+            return
+        self._greeted = True
+        try:
+            sys.stdout.write(self._launch.greeting)
+            sys.stdout.flush()
+        except OSError:
+            return  # nobody listens any more
+
+    def _stop(self) -> None:
+        """Workers first: their last requests need the keeper."""
+        deadline = time.monotonic() + _STOP_S
+        for group in (self._workers, [self._keeper]):
+            for child in group:
+                child.signal(signal.SIGTERM)
+            while any(child.running for child in group):
+                for child in group:
+                    child.ended()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    for child in group:
+                        _logger.error("%s did not stop and was killed", child.name)
+                        child.signal(signal.SIGKILL)
+                    deadline = time.monotonic() + 1.0
+                self._wait(max(0.01, min(left, 0.5)))
+
+
+def main() -> int:
+    """Entry point of the process."""
+    launch = Launch.parse(sys.argv[1])
+    observe.configure("supervisor", launch.log_format)
+    for descriptor in (launch.lock, *(fd for group in launch.listeners for fd in group)):
+        os.set_inheritable(descriptor, False)
+    return Supervisor(launch).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker's parts: every service's routes, none of their keys.
+
+Imports neither database nor private keys: `tests/unit/app/test_worker.py` looks.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.routing import BaseRoute
+
+from countermark.app.data_dir import DataDir
+from countermark.app.instance import InstanceConfig, LogConfig
+from countermark.app.launch import Issuer
+from countermark.app.messages import GetStatus
+from countermark.ca import api as ca_api
+from countermark.ca.api import AcceptedIssuer
+from countermark.core.crypto.keys import PublicKey
+from countermark.core.errors import FormatError, SettingsError
+from countermark.core.rekor.shard import Shard
+from countermark.ctlog import api as ctlog_api
+from countermark.drivers.embedded.files import FileObjectStore
+from countermark.httpkit import health
+from countermark.oidc import api as oidc_api
+from countermark.oidc.fetch import IssuerFetcher
+from countermark.oidc.keys import discovered_keys, embedded_keys, pinned_keys
+from countermark.oidc.verifier import IssuerVerifier, TrustedIssuer
+from countermark.ports.clock import Clock
+from countermark.rpc.message import Keeper
+from countermark.tlog import api as tlog_api
+from countermark.trust import api as trust_api
+from countermark.tsa import api as tsa_api
+
+
+def wire(
+    data_dir: DataDir,
+    config: InstanceConfig,
+    keeper: Keeper,
+    public_keys: dict[str, PublicKey],
+    issuers: Sequence[Issuer],
+    clock: Clock,
+    *,
+    development: bool,
+) -> list[BaseRoute]:
+    """Every route.
+
+    Args:
+        data_dir: of the instance; only published files are read.
+        config: its instance.json.
+        keeper: where the work is done.
+        public_keys: of the logs, by log name.
+        issuers: external identity providers.
+        clock: for tokens' times.
+        development: whether the embedded login is served.
+
+    Raises SettingsError for issuers that cannot be used.
+    """
+    trusted = [_trusted(issuer) for issuer in issuers]
+    if development and config.embedded_issuer:
+        trusted.append(TrustedIssuer(config.issuer_url, "email", embedded_keys(keeper)))
+    accepted = [AcceptedIssuer(issuer.url, issuer.type, issuer.audience) for issuer in trusted]
+
+    async def ask_keeper() -> None:
+        await keeper.call(GetStatus())
+
+    routes = [
+        *health.routes(ask_keeper),
+        *ca_api.routes(keeper, IssuerVerifier(trusted, clock), accepted),
+        *tsa_api.routes(keeper),
+        *trust_api.routes(_published(data_dir.tuf), _published(data_dir.trust)),
+    ]
+    ct_objects: dict[str, FileObjectStore] = {}
+    for log in config.logs:
+        if log.kind == "ct":
+            ct_objects[log.url_name] = _published(data_dir.log_folder(log.name))
+        else:
+            routes += tlog_api.routes(keeper, _shard(log, public_keys[log.name]))
+    routes += ctlog_api.routes(keeper, ct_objects)
+    if development and config.embedded_issuer:
+        routes += oidc_api.routes(keeper, config.issuer_url)
+    return routes
+
+
+def _published(folder: Path) -> FileObjectStore:
+    return FileObjectStore(folder, read_only=True)
+
+
+def _shard(log: LogConfig, public_key: PublicKey) -> Shard:
+    return Shard(log.tree_id, log.note_name, public_key)
+
+
+def _trusted(issuer: Issuer) -> TrustedIssuer:
+    if not issuer.jwks_file:
+        load = discovered_keys(issuer.url, IssuerFetcher())
+    else:
+        try:
+            load = pinned_keys(Path(issuer.jwks_file).read_bytes())
+        except OSError as error:
+            raise SettingsError(f"{issuer.jwks_file} cannot be read: {error.strerror}") from error
+        except FormatError as error:
+            raise SettingsError(f"{issuer.jwks_file}: {error}") from error
+    return TrustedIssuer(issuer.url, issuer.type, load, issuer.audience)
