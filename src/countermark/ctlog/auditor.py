@@ -21,9 +21,12 @@ from countermark.ports.objects import ObjectStore
 
 
 class CTAuditor:
-    """One CT log's origin, public key and files. An `Auditor`."""
+    """One CT log's origin, public key and files. An `Auditor`.
 
-    def __init__(self, origin: str, key: PublicKey, objects: ObjectStore) -> None:
+    Without `objects`, issuers that entries name are not looked for.
+    """
+
+    def __init__(self, origin: str, key: PublicKey, objects: ObjectStore | None = None) -> None:
         self._origin = origin
         self._key = key
         self._log_id = key.key_id
@@ -63,8 +66,9 @@ class CTAuditor:
         Raises FormatError, SCTInvalid.
         """
         leaf = TileLeaf.parse(record)
-        for fingerprint in leaf.issuers:
-            self._check_issuer(fingerprint)
+        if self._objects is not None:
+            for fingerprint in leaf.issuers:
+                self._check_issuer(fingerprint, self._objects)
         timestamped = leaf.timestamped
         sct = SignedCertificateTimestamp.parse(row.promise)
         if sct.log_id != self._log_id or sct.extensions != timestamped.extensions:
@@ -73,12 +77,12 @@ class CTAuditor:
             raise SCTInvalid("the SCT, the leaf and the index name different times")
         sct.verify(self._key, timestamped.merkle_tree_leaf())
 
-    def _check_issuer(self, fingerprint: bytes) -> None:
+    def _check_issuer(self, fingerprint: bytes, objects: ObjectStore) -> None:
         if fingerprint in self._good_issuers:
             return
         path = issuer_path(fingerprint)
         try:
-            data = self._objects.fetch(path)
+            data = objects.fetch(path)
         except NotFound as error:
             raise FormatError(path, "is missing") from error
         if hashlib.sha256(data).digest() != fingerprint:

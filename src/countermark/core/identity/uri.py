@@ -16,6 +16,17 @@ _PATH_PLAIN = _UNRESERVED | frozenset(b"$&+,/:;=@")
 _FRAGMENT_PLAIN = _UNRESERVED | frozenset(b"$&+,/:;=?@!()*")
 _KEPT_IF_WRITTEN = frozenset(b"!$&'()*+,;=:@[]%")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_NAMED_ESCAPES = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
@@ -53,8 +64,8 @@ def _printed(part: str, plain: frozenset[int], url: str) -> str:
     raw = part.encode("utf-8", "surrogatepass")
     for match in _ESCAPE.finditer(raw):
         if match[1] is None:
-            wrong = raw[match.start() : match.start() + 3].decode("ascii", "backslashreplace")
-            raise RequestRejected(f'parse {_quoted(url)}: invalid URL escape "{wrong}"')
+            wrong = raw[match.start() : match.start() + 3].decode("utf-8", "surrogateescape")
+            raise RequestRejected(f"parse {_quoted(url)}: invalid URL escape {_quoted(wrong)}")
     if all(byte in plain or byte in _KEPT_IF_WRITTEN for byte in raw):
         return part  # already a valid encoding: Go keeps the writer's choice
     decoded = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), raw)
@@ -62,6 +73,18 @@ def _printed(part: str, plain: frozenset[int], url: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Go's ``%q`` for what can stand in a claim: printable text as it is, the rest escaped."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in escaped) + '"'
+    """As Go's ``%q``: printable characters as they are, the rest escaped."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _NAMED_ESCAPES:
+        return _NAMED_ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
