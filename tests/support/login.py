@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded issuer for tests: a real key, and a clock that stands still until it is set."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
 from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.routing import Mount, Router
 
 from countermark.drivers.keys.file import FileSigner
 from countermark.oidc.api import routes
 from countermark.oidc.keeper import LoginKeeper
 from countermark.rpc.local import LocalKeeper
 from tests.support.asgi import Browser
-from tests.support.timestamps import StandingClock, SystemEntropy
+from tests.support.http_server import serving
+from tests.support.timestamps import NOW, StandingClock, SystemEntropy
 
 ISSUER = "http://localhost:7446/oidc"
 SECRET = "5f" * 32
@@ -23,14 +29,23 @@ _KEY = rsa.generate_private_key(65537, 2048)
 class EmbeddedIssuer:
     """Keeper, routes and a browser for them."""
 
-    def __init__(self) -> None:
-        self.clock = StandingClock()
+    def __init__(self, url: str = ISSUER, time: datetime = NOW) -> None:
+        self.clock = StandingClock(time)
         self.signer = FileSigner(_KEY)
-        self.login = LoginKeeper(
-            ISSUER, self.signer, self.clock, SystemEntropy(), local_secret=SECRET
-        )
+        self.login = LoginKeeper(url, self.signer, self.clock, SystemEntropy(), local_secret=SECRET)
         self.keeper = LocalKeeper(self.login.handlers())
-        self.browser = Browser(routes(self.keeper, ISSUER))
+        self.routes = routes(self.keeper, url)
+        self.browser = Browser(self.routes)
+
+
+@contextmanager
+def serving_login() -> Iterator[str]:
+    """An embedded issuer behind a real HTTP server, at the real time; gives its issuer URL."""
+    late = Router()
+    with serving([Mount("/", app=late)]) as url:
+        issuer_url = f"{url}/oidc"
+        late.routes.extend(EmbeddedIssuer(issuer_url, datetime.now(UTC)).routes)
+        yield issuer_url
 
 
 def query(**changes: str | None) -> dict[str, str]:
