@@ -42,24 +42,29 @@ def timestamper(
     issuer_key: CurveKey,
     *,
     critical: bool = True,
+    serial: int | None = None,
     valid: tuple[datetime, datetime] = (NOW - timedelta(days=300), NOW + timedelta(days=300)),
 ) -> x509.Certificate:
     """A timestamp authority's signing certificate."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
-    builder = _builder(name, key, issuer, valid).add_extension(usage, critical)
+    builder = _builder(name, key, issuer, valid, serial).add_extension(usage, critical)
     builder = builder.add_extension(key_usage(), critical=True)
     return builder.sign(issuer_key, hashes.SHA384())
 
 
 def _builder(
-    name: str, key: CurveKey, issuer: str, valid: tuple[datetime, datetime]
+    name: str,
+    key: CurveKey,
+    issuer: str,
+    valid: tuple[datetime, datetime],
+    serial: int | None = None,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(common_name(name))
         .issuer_name(common_name(issuer))
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(valid[0])
         .not_valid_after(valid[1])
     )
