@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Browser:
         host: str = "localhost:7446",
         client: tuple[str, int] | None = ("127.0.0.1", 50_000),
     ) -> None:
-        self.app = Starlette(routes=list(routes))
+        self.app: ASGIApp = Starlette(routes=list(routes))
         self.host = host
         self.client = client
 

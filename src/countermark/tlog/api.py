@@ -21,7 +21,7 @@ from countermark.httpkit.body import read_body
 from countermark.httpkit.cors import cors
 from countermark.httpkit.replies import BytesReply, bytes_reply, json_bytes_reply
 from countermark.rpc.message import Keeper
-from countermark.tlog.endpoint import Endpoint
+from countermark.tlog.endpoint import VERBS, Endpoint
 from countermark.tlog.messages import (
     AddEntry,
     FetchEntries,
@@ -43,19 +43,17 @@ def routes(
 ) -> list[BaseRoute]:
     """The routes of a log with one shard, open to pages of every origin."""
     api = _LogAPI(keeper, shard, max_request_bytes)
-    pem = Endpoint(get=api.public_key, produces="application/x-pem-file")
-    return cors(
-        [
-            Route(wire.ENTRIES_PATH, Endpoint(get=api.entry_by_index, post=api.add)),
-            Route(wire.RETRIEVE_PATH, Endpoint(post=api.search)),
-            Route(f"{wire.ENTRIES_PATH}/{{entry_id}}", Endpoint(get=api.entry_by_id)),
-            Route(wire.LOG_PATH, Endpoint(get=api.info)),
-            Route(wire.PROOF_PATH, Endpoint(get=api.consistency)),
-            Route(wire.PUBLIC_KEY_PATH, pem),
-            Route(wire.INDEX_PATH, Endpoint(post=api.search_index)),
-            Route("/ping", _ping, methods=["GET", "HEAD"]),
-        ]
-    )
+    endpoints = {
+        wire.ENTRIES_PATH: Endpoint(get=api.entry_by_index, post=api.add),
+        wire.RETRIEVE_PATH: Endpoint(post=api.search),
+        f"{wire.ENTRIES_PATH}/{{entry_id}}": Endpoint(get=api.entry_by_id),
+        wire.LOG_PATH: Endpoint(get=api.info),
+        wire.PROOF_PATH: Endpoint(get=api.consistency),
+        wire.PUBLIC_KEY_PATH: Endpoint(get=api.public_key, produces="application/x-pem-file"),
+        wire.INDEX_PATH: Endpoint(post=api.search_index),
+    }
+    opened = [Route(path, endpoint, methods=VERBS) for path, endpoint in endpoints.items()]
+    return cors([*opened, Route("/ping", _ping, methods=["GET", "HEAD"])])
 
 
 class _LogAPI:

@@ -7,7 +7,7 @@ second, and their framework should cost less than their signatures.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -20,6 +20,9 @@ from countermark.httpkit.body import BodyTooLarge
 from countermark.httpkit.replies import NO_CACHE, BytesReply, empty_reply, json_bytes_reply
 
 Handler: TypeAlias = Callable[[Request], Awaitable[BytesReply]]
+
+VERBS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""What a route must let through, so that the endpoint can say what it allows itself."""
 
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
