@@ -22,8 +22,13 @@ WEAK_HASH = "Weak hash algorithm in timestamp request"
 WRONG_LENGTH = "Message digest has incorrect length for specified algorithm"
 
 _WHAT = "timestamp request"
-_NAMES_BY_OID = {oid: name for name, oid in HASH_OIDS.items()}
 _ALGORITHMS = {name: der.sequence(der.oid(oid), der.NULL_VALUE) for name, oid in HASH_OIDS.items()}
+# Parameters may be NULL or left out (RFC 5754 section 2).
+_NAMES_BY_ALGORITHM = {
+    der.sequence(der.oid(oid), *parameters): name
+    for name, oid in HASH_OIDS.items()
+    for parameters in ((), (der.NULL_VALUE,))
+}
 _SHA1 = "1.3.14.3.2.26"
 _MAX_OID_PARTS = 128
 _OID_TEXT = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,17})){1,127}", re.ASCII)
@@ -73,7 +78,7 @@ class TimestampRequest:
         if request.integer() != 1:
             raise FormatError(_WHAT, "version is not 1")
         imprint = request.sequence()
-        hash_name = _hash_name(imprint.sequence())
+        hash_name = _hash_name(imprint.read(der.SEQUENCE))
         digest = imprint.read(der.OCTET_STRING).content
         imprint.end()
         policy = request.oid() if request.peek() == der.OID else None
@@ -114,16 +119,14 @@ def check_oid(dotted: str) -> None:
         raise FormatError(_WHAT, "policy is not a possible object identifier")
 
 
-def _hash_name(algorithm: der.Reader) -> str:
-    oid = algorithm.oid()
-    if algorithm.optional(der.NULL) is None:
-        algorithm.end()
+def _hash_name(algorithm: der.Element) -> str:
+    name = _NAMES_BY_ALGORITHM.get(algorithm.encoded)
+    if name is not None:
+        return name
+    oid = algorithm.reader(_WHAT).oid()
     if oid == _SHA1:
         raise AlgorithmRefused(WEAK_HASH)
-    if oid not in _NAMES_BY_OID:
-        raise FormatError(_WHAT, f"hash algorithm {oid} is not supported")
-    algorithm.end()
-    return _NAMES_BY_OID[oid]
+    raise FormatError(_WHAT, f"hash algorithm {oid} is not supported as it stands")
 
 
 def _boolean(element: der.Element) -> bool:
