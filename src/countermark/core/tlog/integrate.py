@@ -8,6 +8,7 @@ changes a tree; `view` gives any thread a fixed size of it to read.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from countermark.core.errors import FormatError
 from countermark.core.tlog.merkle import EMPTY_ROOT, HASH_BYTES, node_hash
@@ -95,9 +96,12 @@ class GrowingTree:
         below, row = self._rows[level - 1], self._rows[level]
         first = 2 * (row.offset + len(row.hashes)) - below.offset
         children = below.hashes
+        # Inlined node_hash: this is one hash for every entry of every log.
         row.hashes.extend(
-            node_hash(children[left], children[left + 1])
-            for left in range(first, len(children) - 1, 2)
+            [
+                sha256(b"\x01" + children[left] + children[left + 1]).digest()
+                for left in range(first, len(children) - 1, 2)
+            ]
         )
         return first < len(children) - 1
 
@@ -110,7 +114,7 @@ class TreeView:
         root_hash: the root over them.
     """
 
-    __slots__ = ("_levels", "_upper", "root_hash", "tree_size")
+    __slots__ = ("_levels", "_lower", "_upper", "root_hash", "tree_size")
 
     def __init__(self, rows: Sequence[_Row], tree_size: int) -> None:
         self.tree_size = tree_size
@@ -126,6 +130,7 @@ class TreeView:
             if count & 1:
                 last = row.hashes[count - 1 - row.offset]
                 edge = last if edge is None else node_hash(last, edge)
+        self._lower = self._levels[:TILE_HEIGHT]
         self.root_hash = EMPTY_ROOT if edge is None else edge
 
     def node(self, level: int, index: int) -> bytes:
@@ -148,7 +153,7 @@ class TreeView:
         upper = self._upper.get(tile)
         if upper is None:
             upper = self._upper[tile] = self._path(tile, self._levels[TILE_HEIGHT:])
-        return self._path(index, self._levels[:TILE_HEIGHT]) + upper
+        return self._path(index, self._lower) + upper
 
     def tile(self, name: TileName) -> bytes:
         """The content of a tile. Raises Forgotten, or ValueError if the tree has no such tile."""

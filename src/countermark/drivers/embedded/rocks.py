@@ -87,6 +87,11 @@ class RocksLogStore:
         self._synced = WriteOptions()
         self._synced.sync = True
         self._numbers: dict[str, bytes] = self._read(self._load_numbers)
+        # No other process can open the database, so these are its heads.
+        self._heads = {
+            log: _decode_head(self._fetch(self._db, b"H" + number))
+            for log, number in self._numbers.items()
+        }
         # First index and size of each staged round, oldest first.
         self._rounds = self._read(
             lambda: {log: self._load_rounds(number) for log, number in self._numbers.items()}
@@ -103,6 +108,7 @@ class RocksLogStore:
         batch.put(b"P" + number, _SIZE.pack(0))
         self._write(batch)
         self._numbers[log] = number
+        self._heads[log] = head
         self._rounds[log] = deque()
 
     def logs(self) -> Sequence[str]:
@@ -111,15 +117,16 @@ class RocksLogStore:
 
     def head(self, log: str) -> Head:
         """See `LogStore`."""
-        return _decode_head(self._fetch(self._db, b"H" + self._number(log)))
+        self._check_usable()
+        self._number(log)
+        return self._heads[log]
 
     def commit_round(
         self, log: str, old_head: Head, new_head: Head, leaves: Sequence[StagedLeaf]
     ) -> None:
         """See `LogStore`."""
         number = self._number(log)
-        head_key = b"H" + number
-        if self._fetch(self._db, head_key) != _encode_head(old_head):
+        if self.head(log) != old_head:
             raise Conflict(f"log {log} has another head than the one of {old_head.tree_size}")
         batch = WriteBatch(raw_mode=True)
         put, pack_row, pack_index = batch.put, _ROW.pack, _SIZE.pack
@@ -127,30 +134,27 @@ class RocksLogStore:
         for leaf in leaves:
             put(number + leaf.identity, pack_row(leaf.index, leaf.time_ms) + leaf.promise, rows)
             for key in leaf.search_keys:
-                put(_search_prefix(number, key) + pack_index(leaf.index), b"", search)
+                put(number + len(key).to_bytes(2) + key + pack_index(leaf.index), b"", search)
         staged = [
             (leaf.identity, leaf.record, leaf.time_ms, leaf.promise, leaf.search_keys)
             for leaf in leaves
         ]
         first = old_head.tree_size
         put(number + pack_index(first), _encode_staged(staged), self._staged_family)
-        put(head_key, _encode_head(new_head))
+        put(b"H" + number, _encode_head(new_head))
         self._write(batch)
+        self._heads[log] = new_head
         self._rounds[log].append((first, len(leaves)))
 
     def find(self, log: str, identities: Sequence[bytes]) -> Sequence[EntryRow | None]:
         """See `LogStore`."""
+        if not identities:
+            return []
         number = self._number(log)
-        get = self._rows.get
-
-        def look() -> list[EntryRow | None]:
-            found: list[EntryRow | None] = []
-            for identity in identities:
-                value = get(number + identity)
-                found.append(None if value is None else _decode_row(value))
-            return found
-
-        return self._read(look)
+        keys: list[str | int | float | bytes | bool] = [number + item for item in identities]
+        # One call for all: each call gives the interpreter's lock away and waits to get it back.
+        values = self._read(lambda: self._rows.get(keys))
+        return [None if value is None else _decode_row(value) for value in values or ()]
 
     def search(self, log: str, key: bytes, *, start: int = 0, limit: int) -> Sequence[int]:
         """See `LogStore`."""
