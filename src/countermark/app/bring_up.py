@@ -20,9 +20,10 @@ from countermark.app.instance import InstanceConfig
 from countermark.app.launch import Launch
 from countermark.app.opening import open_instance
 from countermark.app.secrets import resolve_passphrase
-from countermark.app.settings import DEFAULT_PORT, Settings, is_loopback
+from countermark.app.settings import DEFAULT_PORT, Settings
 from countermark.client.instances import home_dir, record_instance
 from countermark.core.errors import SettingsError
+from countermark.core.hosts import is_loopback
 
 Say = Callable[[str], None]
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

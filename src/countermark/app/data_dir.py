@@ -22,8 +22,7 @@ from typing import Final
 
 from countermark.core.encoding import from_decimal
 from countermark.core.errors import FormatError, SettingsError
-from countermark.drivers.durable import PUBLIC, replace_file
-from countermark.drivers.keys.file import read_secret
+from countermark.drivers.durable import PUBLIC, read_secret, replace_file
 
 VERSION: Final = 1
 _PRIVATE_FOLDERS: Final = ("keys", "offline", "db", "run")

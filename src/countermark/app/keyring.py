@@ -9,7 +9,8 @@ from countermark.app.data_dir import DataDir
 from countermark.app.instance import CA_KEY, LOGIN_KEY, TSA_KEY, TUF_KEY, InstanceConfig
 from countermark.core.crypto.keys import decode_pem_blocks
 from countermark.core.errors import FormatError, InvariantBroken, SettingsError
-from countermark.drivers.keys.file import FileSigner, load_signer, read_secret
+from countermark.drivers.durable import read_secret
+from countermark.drivers.keys.file import FileSigner, load_signer
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from countermark import observe
 from countermark.app.launch import Issuer
 from countermark.core.errors import SettingsError
+from countermark.core.hosts import is_loopback
 
 DEFAULT_PORT: Final = 7446
 _ISSUER_TYPES: Final = ("email", "github-workflow")
@@ -98,16 +98,6 @@ def load_settings(file: Path | None, options: Mapping[str, object]) -> Settings:
     if faults:
         raise SettingsError("; ".join(faults))
     return settings
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(file: Path) -> dict[str, Any]:

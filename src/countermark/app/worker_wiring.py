@@ -22,7 +22,6 @@ from countermark.ctlog import api as ctlog_api
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.httpkit import health
 from countermark.oidc import api as oidc_api
-from countermark.oidc.fetch import IssuerFetcher
 from countermark.oidc.keys import discovered_keys, embedded_keys, pinned_keys
 from countermark.oidc.verifier import IssuerVerifier, TrustedIssuer
 from countermark.ports.clock import Clock
@@ -91,6 +90,8 @@ def _shard(log: LogConfig, public_key: PublicKey) -> Shard:
 
 def _trusted(issuer: Issuer) -> TrustedIssuer:
     if not issuer.jwks_file:
+        from countermark.oidc.fetch import IssuerFetcher  # an HTTP client, seldom needed
+
         load = discovered_keys(issuer.url, IssuerFetcher())
     else:
         try:

@@ -5,10 +5,14 @@ A file is there whole or not at all, and is durable on return: its bytes, its na
 """
 
 import os
+import stat
 from pathlib import Path
+
+from countermark.core.errors import FormatError, SettingsError
 
 SECRET = 0o600
 PUBLIC = 0o644
+_MAX_SECRET_BYTES = 16 * 1024
 
 
 def create_file(path: Path, data: bytes, mode: int = SECRET) -> None:
@@ -27,6 +31,22 @@ def replace_file(path: Path, data: bytes, mode: int = SECRET) -> None:
     _write(beside, data, mode)
     beside.replace(path)
     sync_folder(path.parent)
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret file. Raises SettingsError if it is missing or others can read it."""
+    try:
+        with path.open("rb") as file:
+            # Asked of the open file: what is checked is what is read.
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
+                raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
+            data = file.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _MAX_SECRET_BYTES:
+        raise FormatError(path.name, f"is larger than {_MAX_SECRET_BYTES} bytes")
+    return data
 
 
 def sync_folder(path: Path) -> None:

@@ -20,6 +20,7 @@ from countermark.core.errors import (
     TokenRejected,
     Unavailable,
 )
+from countermark.core.hosts import is_loopback
 from countermark.core.wire import oidc as wire
 from countermark.core.wire.oauth import (
     CLIENT_ID,
@@ -32,7 +33,6 @@ from countermark.httpkit.body import BodyTooLarge, read_body
 from countermark.httpkit.problems import problem_body
 from countermark.httpkit.replies import NO_STORE, empty_reply, json_bytes_reply
 from countermark.oidc import pages
-from countermark.oidc.fetch import is_loopback
 from countermark.oidc.forms import check_client, read_form, read_query
 from countermark.oidc.local import NotLocal, check_local, check_no_page, check_same_origin
 from countermark.oidc.messages import FetchKeys, GrantCode, IssueLocalToken, RedeemCode

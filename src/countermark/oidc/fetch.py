@@ -7,12 +7,12 @@ asked. Redirects stay on the host; bodies are neither decompressed nor read past
 
 import ssl
 import time
-from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from countermark.core.errors import UpstreamDown
+from countermark.core.hosts import is_loopback
 from countermark.core.identity.jws import MAX_JWKS_BYTES
 
 _DEADLINE_S = 10.0
@@ -84,16 +84,6 @@ def check_reachable(url: str) -> None:
         raise UpstreamDown("the address of an issuer's document is not HTTPS")
     if port == 0:
         raise UpstreamDown("the address of an issuer's document has no usable port")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _redirected(url: str, location: str) -> str:

@@ -11,7 +11,7 @@ import re
 from starlette.requests import Request
 
 from countermark.core.errors import RequestRejected
-from countermark.oidc.fetch import is_loopback
+from countermark.core.hosts import is_loopback
 
 _HOST = re.compile(r"(?P<name>localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?", re.ASCII)
 # A proxy on this machine makes the whole world look local; most of them say that they are there.

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The login's web pages. No scripts; everything shown is escaped; nobody may frame them."""
 
+from functools import lru_cache
 from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from countermark.core.wire.oauth import AuthorizationRequest, redirect_origin
 from countermark.httpkit.replies import BytesReply, bytes_reply
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 STYLE_PATH = "/oidc/style.css"
 ICON_PATH = "/oidc/icon.svg"
@@ -17,9 +20,6 @@ _ICON = (
     b'<rect width="32" height="32" rx="8" fill="#1d6b54"/>'
     b'<path d="M9 16.5l5 5L23.5 11" fill="none" stroke="#fff" stroke-width="3.2"'
     b' stroke-linecap="round" stroke-linejoin="round"/></svg>'
-)
-_environment = Environment(
-    loader=PackageLoader("countermark.oidc"), autoescape=True, undefined=StrictUndefined
 )
 
 
@@ -76,8 +76,10 @@ def _sentence(message: str) -> str:
 def _page(
     template: str, *, status: int = 200, form_action: str = "'none'", **values: object
 ) -> BytesReply:
-    html = _environment.get_template(template).render(
-        style_path=STYLE_PATH, icon_path=ICON_PATH, **values
+    html = (
+        _environment()
+        .get_template(template)
+        .render(style_path=STYLE_PATH, icon_path=ICON_PATH, **values)
     )
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
@@ -94,3 +96,13 @@ def _page(
         "x-frame-options": "DENY",
     }
     return bytes_reply(html.encode("utf-8"), "text/html; charset=utf-8", status, headers)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> "Environment":
+    # Imported with the first page: most workers never show one.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("countermark.oidc"), autoescape=True, undefined=StrictUndefined
+    )

@@ -6,15 +6,17 @@ only, and only with a key of their own type, so that a public key never serves a
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import Algorithm, get_default_algorithms
-from jwt.exceptions import InvalidKeyError
 
 from countermark.core.errors import FormatError, SignatureInvalid, TokenRejected
 from countermark.core.identity.token import UnverifiedToken, from_base64url
+
+if TYPE_CHECKING:
+    from jwt.algorithms import Algorithm
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -26,9 +28,6 @@ _WHAT = "JWK set"
 _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192
 _MAX_KEY_ID = 512
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
-_VERIFIERS: dict[str, Algorithm] = {
-    name: algorithm for name, algorithm in get_default_algorithms().items() if name in ALGORITHMS
-}
 
 
 class UnknownKey(TokenRejected):
@@ -103,7 +102,7 @@ class KeySet:
 
 
 def _verify_any(keys: list[SigningKey], algorithm: str, message: bytes, signature: bytes) -> None:
-    verifier = _VERIFIERS[algorithm]
+    verifier = _verifiers()[algorithm]
     if not any(verifier.verify(message, key.key, signature) for key in keys):
         raise SignatureInvalid("no key verifies the signature")
 
@@ -134,10 +133,7 @@ def _signing_key(jwk: dict[str, Any]) -> SigningKey | None:
     public: dict[str, Any] = {
         name: jwk[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in jwk
     }
-    try:
-        key = _VERIFIERS[possible[0]].from_jwk(public)
-    except (InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    key = _public_key(possible[0], public)
     if isinstance(key, rsa.RSAPublicKey):
         if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
             return None
@@ -146,6 +142,25 @@ def _signing_key(jwk: dict[str, Any]) -> SigningKey | None:
     elif not isinstance(key, ed25519.Ed25519PublicKey):
         return None
     return SigningKey(key_id, frozenset(possible), key) if possible else None
+
+
+def _public_key(algorithm: str, jwk: dict[str, Any]) -> object:
+    from jwt.exceptions import InvalidKeyError
+
+    try:
+        return _verifiers()[algorithm].from_jwk(jwk)
+    except (InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _verifiers() -> "dict[str, Algorithm]":
+    # Imported with the first token: PyJWT takes longer to import than the rest of a worker's
+    # services together.
+    from jwt.algorithms import get_default_algorithms
+
+    known = get_default_algorithms()
+    return {name: algorithm for name, algorithm in known.items() if name in ALGORITHMS}
 
 
 def _possible_algorithms(jwk: dict[str, Any]) -> list[str]:

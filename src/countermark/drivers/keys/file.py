@@ -6,8 +6,6 @@ an Ed25519 key. The decrypted key stays in this process's memory for as long as 
 Whoever can read the file and its passphrase can sign as us.
 """
 
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -27,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from countermark.core.crypto import der
 from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
 from countermark.core.errors import AlgorithmRefused, FormatError, SettingsError
-from countermark.drivers.durable import SECRET, create_file
+from countermark.drivers.durable import SECRET, create_file, read_secret
 
 P256: Final = "PKIX_ECDSA_P256_SHA_256"
 P384: Final = "PKIX_ECDSA_P384_SHA_384"
@@ -46,7 +44,6 @@ _GENERATORS: dict[str, Callable[[], PrivateKey]] = {
     RSA_3072: lambda: rsa.generate_private_key(65537, 3072),
     RSA_4096: lambda: rsa.generate_private_key(65537, 4096),
 }
-_MAX_FILE_BYTES = 16 * 1024
 
 
 class FileSigner:
@@ -110,22 +107,6 @@ def load_signer(path: Path, passphrase: bytes) -> FileSigner:
     if public not in ([], [("PUBLIC KEY", signer.public_key.spki)]):
         raise FormatError(what, "is damaged: its private and public halves differ")
     return signer
-
-
-def read_secret(path: Path) -> bytes:
-    """Read a secret file. Raises SettingsError if it is missing or others can read it."""
-    try:
-        with path.open("rb") as file:
-            # Asked of the open file: what is checked is what is read.
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
-                raise SettingsError(f"{path} can be read by others: run chmod 600 {path}")
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise FormatError(path.name, f"is larger than {_MAX_FILE_BYTES} bytes")
-    return data
 
 
 def _decrypt(encrypted: bytes, passphrase: bytes, what: str) -> PrivateKey:
