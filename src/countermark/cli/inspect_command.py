@@ -136,7 +136,7 @@ def _entry(entry: TransparencyLogEntry) -> dict[str, Any]:
     if proof is not None:
         tree |= {"leafIndex": proof.log_index, "treeSize": proof.tree_size}
         if proof.checkpoint:
-            note = SignedNote.parse(proof.checkpoint.encode("utf-8", "surrogatepass"))
+            note = SignedNote.parse(proof.checkpoint.encode("utf-8"))
             tree["origin"] = Checkpoint.parse(note.text).origin
             tree["signedBy"] = [signature.name for signature in note.signatures]
     return tree

@@ -73,7 +73,7 @@ def text(parent: JSONObject, name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise FormatError(name, "is not a JSON string")
-    return value
+    return well_formed(value, name)
 
 
 def required_text(parent: JSONObject, name: str) -> str:
@@ -127,6 +127,16 @@ def int64(parent: JSONObject, name: str) -> int:
         return from_decimal(value, name)
     if type(value) is not int or not 0 <= value <= MAX_INT64:
         raise FormatError(name, "is not a non-negative 64-bit integer")
+    return value
+
+
+def well_formed(value: str, what: str) -> str:
+    """`value`, if it is text at all: JSON's escapes can spell half a character."""
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise FormatError(what, "holds a lone surrogate") from error
     return value
 
 

@@ -53,6 +53,7 @@ def parse_statement(payload: bytes) -> Statement:
     predicate_type = tree.get("predicateType")
     if not isinstance(predicate_type, str):
         raise FormatError(_WHAT, "has no predicate type")
+    _check_text(predicate_type)
     return Statement(predicate_type, tuple(map(_parse_subject, subjects)))
 
 
@@ -62,14 +63,24 @@ def _parse_subject(tree: object) -> Subject:
         raise FormatError(_WHAT, "has a subject without digests")
     if not 1 <= len(digests) <= MAX_DIGESTS:
         raise FormatError(_WHAT, f"has a subject without 1 to {MAX_DIGESTS} digests")
-    name = tree.get("name")
+    name = "" if tree.get("name") is None else tree["name"]
+    if not isinstance(name, str):
+        raise FormatError(_WHAT, "has a subject whose name is not text")
+    _check_text(name)
     found: dict[str, bytes] = {}
     for algorithm, value in digests.items():
         if not isinstance(value, str):
             raise FormatError(_WHAT, "has a digest that is not text")
         if (length := DIGEST_BYTES.get(algorithm)) is not None:
             found[algorithm] = from_hex(value, "subject digest", length=length)
-    return Subject(name if isinstance(name, str) else "", found)
+    return Subject(name, found)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FormatError(_WHAT, "holds a lone surrogate") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

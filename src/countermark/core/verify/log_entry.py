@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from countermark.core.bundle.bundle import InclusionProof, TransparencyLogEntry
 from countermark.core.bundle.trusted_root import TransparencyLog
-from countermark.core.errors import FormatError, InclusionInvalid, SignatureInvalid, TimeUnproven
+from countermark.core.errors import InclusionInvalid, SignatureInvalid, TimeUnproven
 from countermark.core.rekor.set_payload import set_message
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.merkle import leaf_hash, root_from_inclusion
@@ -82,10 +82,7 @@ def verify_inclusion_proof(
 
 
 def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoint:
-    try:
-        note = SignedNote.parse(proof.checkpoint.encode("utf-8"))
-    except UnicodeEncodeError as error:
-        raise FormatError("checkpoint", "holds a lone surrogate") from error
+    note = SignedNote.parse(proof.checkpoint.encode("utf-8"))
     checkpoint = Checkpoint.parse(note.text)
     name = key_name(checkpoint.origin)
     if name not in names_of(log):

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from countermark.core.bundle.trusted_root import CertificateAuthority, Validity
-from countermark.core.crypto import der
 from countermark.core.crypto.certificate import Certificate
 from countermark.core.errors import FormatError, SignatureInvalid, TimeUnproven
 from countermark.core.tsp.request import SIGSTORE_POLICY, TimestampRequest
