@@ -13,7 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from countermark.core.errors import FormatError, SignatureInvalid, TokenRejected
-from countermark.core.identity.token import UnverifiedToken, from_base64url
+from countermark.core.identity.token import UnverifiedToken
 
 if TYPE_CHECKING:
     from jwt.algorithms import Algorithm
@@ -92,10 +92,9 @@ class KeySet:
         fitting = [key for key in named if algorithm in key.algorithms]
         if not fitting:
             raise TokenRejected(f"the issuer has no {algorithm} key of the token's key ID")
-        message, _, signature = token.text.rpartition(".")
-        raw = from_base64url(signature, "signature")
+        message = token.text.rpartition(".")[0].encode("ascii")
         try:
-            _verify_any(fitting, algorithm, message.encode("ascii"), raw)
+            _verify_any(fitting, algorithm, message, token.signature)
         except SignatureInvalid as error:
             # A key may have been replaced under the same name, or all tokens be without one.
             raise UnknownKey("the token's signature does not verify") from error

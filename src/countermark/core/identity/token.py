@@ -23,7 +23,7 @@ MAX_TOKEN_BYTES = 16 * 1024
 NOT_BEFORE_LEEWAY_S = 300  # Fulcio forgives an issuer's fast clock this much, and expiry nothing
 # Counting dots before splitting: GHSA-f83f-xpx7-ffpw, where splitting came first.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
-_TO_STANDARD = str.maketrans("-_", "+/")
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")  # the standard alphabet is none of ours
 _JSON_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -60,11 +60,13 @@ class UnverifiedToken:
     Attributes:
         header: the JOSE header.
         claims: the payload.
+        signature: over everything before the last dot of `text`.
         text: the token itself, a secret.
     """
 
     header: Claims
     claims: Claims
+    signature: bytes = field(repr=False)
     text: str = field(repr=False)
 
     @property
@@ -83,8 +85,12 @@ def parse_token(text: str) -> UnverifiedToken:
     if text.count(".") != 2 or not _COMPACT.fullmatch(text):
         raise TokenRejected("the token is not three parts of base64url text joined by dots")
     header, payload, signature = text.split(".")
-    from_base64url(signature, "signature")
-    return UnverifiedToken(_json(header, "header"), _json(payload, "payload"), text)
+    return UnverifiedToken(
+        _json(header, "header"),
+        _json(payload, "payload"),
+        from_base64url(signature, "signature"),
+        text,
+    )
 
 
 def _json(part: str, what: str) -> Claims:
@@ -96,9 +102,9 @@ def _json(part: str, what: str) -> Claims:
 
 def from_base64url(text: str, what: str) -> bytes:
     """Decode unpadded base64url (RFC 7515 section 2), one spelling only. Raises TokenRejected."""
-    standard = text.translate(_TO_STANDARD) + "=" * (-len(text) % 4)
     try:
-        data = a2b_base64(standard.encode("ascii"), strict_mode=True)
+        standard = text.encode("ascii").translate(_TO_STANDARD) + b"=" * (-len(text) % 4)
+        data = a2b_base64(standard, strict_mode=True)
     except (ValueError, UnicodeEncodeError) as error:
         raise TokenRejected(f"the token's {what} is not base64url") from error
     if to_base64url(data) != text:
