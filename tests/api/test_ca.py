@@ -420,6 +420,11 @@ def test_wrong_methods(instance: CertifyingInstance, method: str, path: str) -> 
     assert refusal(reply) == (501, 12, "Method Not Allowed")
 
 
+@pytest.mark.parametrize("path", ["/api/v2/", "/api/v2/signingCert/x", "/api/v2/nothing"])
+def test_unknown_paths(instance: CertifyingInstance, path: str) -> None:
+    assert refusal(instance.browser.post(path)) == (404, 5, "Not Found")
+
+
 def test_pages_of_any_origin_may_ask(instance: CertifyingInstance) -> None:
     reply = instance.browser.send("OPTIONS", SIGNING_CERT, headers={"origin": "https://x.example"})
     assert reply.status == 204

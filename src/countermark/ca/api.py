@@ -48,7 +48,8 @@ _CT_FAILED = "Error entering certificate in CTL"
 _BACKEND_FAILED = "error communicating with CA backend"
 _UNPARSABLE_KEY = "The public key supplied in the request could not be parsed"
 # gRPC status numbers
-_INVALID_ARGUMENT, _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE = 3, 12, 13, 14
+_INVALID_ARGUMENT, _NOT_FOUND, _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE = 3, 5, 12, 13, 14
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class AcceptedIssuer:
 def routes(
     keeper: Keeper, verifier: TokenVerifier, issuers: Iterable[AcceptedIssuer]
 ) -> list[BaseRoute]:
-    """Every path of the CA; they answer all methods themselves, since upstream's 501 is odd."""
+    """Every path of the CA, for all methods: upstream's answers to wrong ones are its own."""
     api = _Api(keeper, verifier, tuple(issuers))
     resources = [
         ("/api/v2/signingCert", "POST", api.signing_cert),
@@ -78,8 +79,12 @@ def routes(
         ("/api/v1/signingCert", "POST", api.legacy_signing_cert),
         ("/api/v1/rootCert", "GET", api.legacy_root_cert),
     ]
+    found = [
+        Route(path, _Resource(method, answer), methods=_METHODS)
+        for path, method, answer in resources
+    ]
     return cors(
-        [Route(path, _Resource(method, answer)) for path, method, answer in resources],
+        [*found, Route("/api/v2/{path:path}", _unknown, methods=_METHODS)],
         headers=("Accept", "Authorization", "Content-Type", "X-Requested-With"),
     )
 
@@ -156,6 +161,10 @@ class _Resource:
         await reply(scope, receive, send)
 
 
+async def _unknown(request: Request) -> Response:
+    return _error(404, _NOT_FOUND, "Not Found")
+
+
 def _problem(error: CountermarkError) -> Response:
     if isinstance(error, TokenRejected):
         # The body is upstream's, which says nothing; a header of our own says why.
@@ -164,7 +173,7 @@ def _problem(error: CountermarkError) -> Response:
         return _error(400, _INVALID_ARGUMENT, _UNPROVEN_IDENTITY, {REASON_HEADER: reason})
     if isinstance(error, RequestRejected | FormatError):
         return _error(400, _INVALID_ARGUMENT, str(error))
-    _log.error("could not issue a certificate: %s", error)
+    _log.error("the CA could not answer: %s", error)
     if isinstance(error, CTSubmissionFailed):
         return _error(500, _INTERNAL, _CT_FAILED)
     if isinstance(error, Unavailable):

@@ -49,6 +49,7 @@ _MAX_INT64 = 2**63 - 1
 _MAX_ENTRIES = 1000
 _FOREVER: Mapping[str, str] = {"cache-control": "public, max-age=86400, immutable"}
 _TEXT = "text/plain; charset=utf-8"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _Answer = Callable[[Request, str], Awaitable[Response]]
 
 
@@ -72,7 +73,7 @@ def routes(keeper: Keeper, objects: Mapping[str, ObjectStore]) -> list[BaseRoute
         ("issuer/{name}", "GET", static.issuer),
     ]
     return [
-        Route(f"/ctlog/{log}/{path}", _Resource(method, answer, log))
+        Route(f"/ctlog/{log}/{path}", _Resource(method, answer, log), methods=_METHODS)
         for log in objects
         for path, method, answer in resources
     ]

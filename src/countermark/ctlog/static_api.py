@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A CT log's tiles over HTTP: C2SP static-ct-api's monitoring prefix.
 
-Full tiles come straight from the published files; what is younger than the last publication, and
-every partial tile, comes from the keeper, so the newest checkpoint's tiles are there at once.
+Tiles come straight from the published files; what is younger than the last publication, and
+partial tiles that a wider one took the place of, come from the keeper, so everything that the
+newest checkpoint promises is there at once.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from countermark.core.ct.static_ct import DATA_TILES
 from countermark.core.errors import FormatError, NotFound
-from countermark.core.tlog.tiles import TILE_WIDTH, BundleName, TileName, parse_path
+from countermark.core.tlog.tiles import BundleName, TileName, parse_path
 from countermark.ctlog.messages import GetCheckpoint, GetIssuer, GetTile
 from countermark.httpkit.replies import IMMUTABLE, INERT, bytes_reply
 from countermark.ports.objects import ObjectStore
@@ -64,8 +65,6 @@ class StaticApi:
         return bytes_reply(content.data, "application/pkix-cert", headers=_KEPT)
 
     async def _tile(self, log: str, name: TileName | BundleName) -> bytes:
-        if name.width == TILE_WIDTH:
-            # Not found: not published yet, or it does not exist. The keeper knows.
-            with contextlib.suppress(NotFound):
-                return await asyncio.to_thread(self._objects[log].fetch, name.path)
+        with contextlib.suppress(NotFound):
+            return await asyncio.to_thread(self._objects[log].fetch, name.path)
         return (await self._keeper.call(GetTile(log, name.path))).data

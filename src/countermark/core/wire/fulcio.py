@@ -9,6 +9,7 @@ or a certificate.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -152,7 +153,9 @@ def signing_cert_response(chain: Sequence[bytes]) -> bytes:
 
     The PEM texts end without a newline, as upstream's do.
     """
-    certificates = [encode_pem("CERTIFICATE", der).rstrip("\n") for der in chain]
+    # All leaves of a chain share what is above them.
+    texts = (encode_pem("CERTIFICATE", chain[0]), *map(_issuer_pem, chain[1:]))
+    certificates = [text.rstrip("\n") for text in texts]
     return _encode({"signedCertificateEmbeddedSct": {"chain": {"certificates": certificates}}})
 
 
@@ -241,6 +244,11 @@ def first_pem_block(data: bytes, what: str) -> tuple[str, bytes]:
     if match is None:
         raise FormatError(what, "is not PEM")
     return decode_pem(match[0], what)
+
+
+@lru_cache(maxsize=16)
+def _issuer_pem(der: bytes) -> str:
+    return encode_pem("CERTIFICATE", der)
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], data: bytes, what: str) -> _T:
