@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the logs of an instance that does not run: where they stand, and whether they hold.
+
+The caller holds the data directory's lock: the database belongs to one process.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from countermark.app.data_dir import DataDir
+from countermark.app.instance import InstanceConfig, LogConfig
+from countermark.app.logs import auditor_of
+from countermark.app.messages import LogStatus
+from countermark.app.opening import open_instance
+from countermark.core.bundle.trusted_root import TrustedRoot
+from countermark.core.crypto.keys import PublicKey
+from countermark.core.errors import NotFound, SettingsError
+from countermark.drivers.embedded.files import FileObjectStore
+from countermark.drivers.embedded.rocks import RocksLogStore
+from countermark.tilelog.fsck import FsckReport, fsck
+
+Progress = Callable[[str, int, int], None]
+"""Told a log's name, the entries that are checked, and all there are."""
+
+
+class Inspection:
+    """The logs of one stopped instance."""
+
+    def __init__(self, data_dir: DataDir, config: InstanceConfig, store: RocksLogStore) -> None:
+        self._data_dir = data_dir
+        self._config = config
+        self._store = store
+
+    @classmethod
+    @contextmanager
+    def open(cls, data_dir: DataDir) -> Iterator["Inspection"]:
+        """Open the database. Raises SettingsError, InvariantBroken."""
+        config = open_instance(data_dir)
+        store = RocksLogStore(data_dir.db)
+        try:
+            yield cls(data_dir, config, store)
+        finally:
+            store.close()
+
+    @property
+    def url(self) -> str:
+        """The instance's base URL."""
+        return self._config.base_url
+
+    def status(self) -> tuple[LogStatus, ...]:
+        """Where each log stands."""
+        return tuple(self._status(log) for log in self._config.logs)
+
+    def check(self, names: Sequence[str], progress: Progress, *, rows: bool) -> list[FsckReport]:
+        """Re-derive some logs, all if `names` is empty, from their entries up.
+
+        Keys are those of the published trusted root: what the world holds the logs to.
+        Raises NotFound for a log that is not there.
+        """
+        known = {log.name: log for log in self._config.logs}
+        for name in names:
+            if name not in known:
+                raise NotFound(f"there is no log {name}; there are {', '.join(known)}")
+        keys = self._public_keys()
+        reports: list[FsckReport] = []
+        for name in names or known:
+            log = known[name]
+
+            def told(done: int, total: int, name: str = name) -> None:
+                progress(name, done, total)
+
+            reports.append(
+                fsck(
+                    name,
+                    auditor_of(log, keys[log.base_url]),
+                    self._store,
+                    FileObjectStore(self._data_dir.log_folder(name), read_only=True),
+                    rows=rows,
+                    progress=told,
+                )
+            )
+        return reports
+
+    def _status(self, log: LogConfig) -> LogStatus:
+        head = self._store.head(log.name)
+        published = self._store.published_size(log.name)
+        return LogStatus(
+            log.name, log.origin, head.tree_size, head.root_hash, head.time_ms, published
+        )
+
+    def _public_keys(self) -> dict[str, PublicKey]:
+        path = self._data_dir.trust / "trusted_root.json"
+        try:
+            root = TrustedRoot.parse(path.read_bytes())
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+        return {log.base_url: log.public_key for log in (*root.tlogs, *root.ctlogs)}
