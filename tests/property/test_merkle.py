@@ -143,7 +143,7 @@ def test_a_tree_restarts_from_its_edge(size: int, steps: list[int], forget: int)
     for step in steps:
         edge = {}
         for name in partial_tiles(grown.size):
-            data = grown.tile(name)
+            data = grown.view().tile(name)
             edge[name.level] = [data[at : at + 32] for at in range(0, len(data), 32)]
         grown = GrowingTree(grown.size, edge)
         before = grown.size
@@ -164,6 +164,6 @@ def test_a_tree_restarts_from_its_edge(size: int, steps: list[int], forget: int)
 def test_nodes_inside_a_tile(row: int, data: st.DataObject) -> None:
     tree = GrowingTree()
     tree.append(map(_leaf, range(256)))
-    nodes = TileNodes(tree.tile(TileName(0, 0)))
+    nodes = TileNodes(tree.view().tile(TileName(0, 0)))
     index = data.draw(st.integers(0, (256 >> row) - 1))
     assert nodes.node(row, index) == tree.view().node(row, index)
