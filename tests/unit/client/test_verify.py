@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library's verifier: sources, roots, and files of any size."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from countermark.client.instances import record_instance
+from countermark.client.verify import (
+    FileArtifact,
+    Root,
+    Verifier,
+    bundle_path,
+    choose_root,
+    named_root,
+    read_file,
+    root_from_file,
+)
+from countermark.core.bundle.bundle import Bundle
+from countermark.core.errors import (
+    FormatError,
+    InclusionInvalid,
+    NotFound,
+    RequestRejected,
+    SettingsError,
+    SignatureInvalid,
+)
+from countermark.core.verify.artifact import BytesArtifact, DigestArtifact
+from countermark.core.verify.policy import Identity
+from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
+
+FORGE, ME = Forge(), Identity(NAME, ISSUER)
+ROOT = FORGE.trusted_root()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COUNTERMARK_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def record(url: str, forge: Forge) -> None:
+    record_instance(
+        url,
+        "/nowhere",
+        trusted_root_json=forge.trusted_root().serialize(),
+        signing_config_json=b"{}",
+        tuf_root_json=b"{}",
+    )
+
+
+def test_takes_every_kind_of_source(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(ARTIFACT)
+    digest = DigestArtifact("sha256", BytesArtifact(ARTIFACT).digest("sha256"))
+    verifier, data = Verifier(ROOT), FORGE.bundle().serialize()
+    with path.open("rb") as file:
+        for source in (ARTIFACT, path, file, io.BytesIO(ARTIFACT), digest, FileArtifact(path)):
+            assert verifier.verify(source, data, ME).root == "given"
+    assert verifier.verify(ARTIFACT, Bundle.parse(data), ME).signer
+    with pytest.raises(SignatureInvalid):
+        verifier.verify(ARTIFACT + b"x", data, ME)
+    with pytest.raises(NotFound, match="no file"):
+        verifier.verify(tmp_path / "absent", data, ME)
+
+
+def test_the_bundles_log_ids_choose_the_root() -> None:
+    other = Forge()
+    record("http://localhost:7446", other)
+    record("http://localhost:7447", FORGE)
+    evidence = Verifier().verify(ARTIFACT, FORGE.bundle().serialize(), ME)
+    assert evidence.root == "http://localhost:7447"
+    assert choose_root(other.bundle()).name == "http://localhost:7446"
+    for bundle in (Forge().bundle(), FORGE.bundle()._replace(tlog_entries=())):
+        with pytest.raises(InclusionInvalid):
+            choose_root(bundle)
+
+
+def test_a_root_must_know_all_logs_of_a_bundle() -> None:
+    record("http://localhost:7446", FORGE)
+    mixed = FORGE.bundle().tlog_entries + Forge().bundle().tlog_entries
+    with pytest.raises(InclusionInvalid, match="no trusted root knows"):
+        choose_root(FORGE.bundle()._replace(tlog_entries=mixed))
+
+
+def test_the_public_root_is_chosen_and_staging_only_named() -> None:
+    for name, chosen in (("public", True), ("staging", False)):
+        root = named_root(name)
+        assert root.name == name
+        log_id = root.trusted_root.tlogs[0].log_id
+        entry = FORGE.bundle().tlog_entries[0]._replace(log_id=log_id)
+        bundle = FORGE.bundle()._replace(tlog_entries=(entry,))
+        if chosen:
+            assert choose_root(bundle) == root
+        else:
+            with pytest.raises(InclusionInvalid):
+                choose_root(bundle)
+
+
+def test_roots_by_name_and_file(tmp_path: Path) -> None:
+    record("http://localhost:7446", FORGE)
+    assert named_root("http://localhost:7446/") == Root("http://localhost:7446", ROOT)
+    with pytest.raises(SettingsError, match="not an instance that you trust"):
+        named_root("http://localhost:9")
+    plain, config = tmp_path / "root.json", tmp_path / "config.json"
+    plain.write_bytes(ROOT.serialize())
+    config.write_bytes(b'{"trustedRoot":' + ROOT.serialize() + b"}")
+    for path in (plain, config):
+        assert root_from_file(str(path)) == Root(str(path), ROOT)
+    plain.write_bytes(b"{}")
+    with pytest.raises(FormatError):
+        root_from_file(str(plain))
+
+
+def test_finds_the_bundle_beside_a_file(tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    with pytest.raises(NotFound, match="no signature"):
+        bundle_path(file)
+    Path(f"{file}.sigstore").touch()
+    assert bundle_path(file) == f"{file}.sigstore"
+    Path(f"{file}.sigstore.json").touch()
+    with pytest.raises(RequestRejected, match="both"):
+        bundle_path(file)
+    Path(f"{file}.sigstore").unlink()
+    assert bundle_path(file) == f"{file}.sigstore.json"
+
+
+def test_hashes_in_pieces_and_once(tmp_path: Path) -> None:
+    path, data = tmp_path / "big", bytes(3 * 1024 * 1024 + 5)
+    path.write_bytes(data)
+    pieces: list[int] = []
+    artifact = FileArtifact(path, pieces.append)
+    for name in ("sha256", "sha512", "sha256"):
+        assert artifact.digest(name) == BytesArtifact(data).digest(name)
+    assert sum(pieces) == 2 * len(data)
+    assert max(pieces) <= 1024 * 1024
+    again = FileArtifact(io.BytesIO(data))
+    assert again.digest("sha256") == artifact.digest("sha256")
+    assert again.digest("sha512") == artifact.digest("sha512")
+
+
+def test_files_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_file(str(path), 5) == b"12345"
+    with pytest.raises(FormatError, match="larger than 4"):
+        read_file(str(path), 4)
+    with pytest.raises(NotFound):
+        read_file(str(tmp_path / "absent"), 4)
