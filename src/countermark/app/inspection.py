@@ -15,9 +15,12 @@ from countermark.app.opening import open_instance
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import NotFound, SettingsError
+from countermark.core.tlog.tiles import TILE_WIDTH, BundleName
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
+from countermark.ports.log_store import EntryRow
 from countermark.tilelog.fsck import FsckReport, fsck
+from countermark.tilelog.recover import recover
 
 Progress = Callable[[str, int, int], None]
 """Told a log's name, the entries that are checked, and all there are."""
@@ -80,6 +83,21 @@ class Inspection:
                 )
             )
         return reports
+
+    def find(self, name: str, identity: bytes) -> EntryRow | None:
+        """The row of one entry, None if the log does not hold it."""
+        return self._store.find(name, [identity])[0]
+
+    def records(self, name: str) -> Iterator[bytes]:
+        """Every record of a log, in order."""
+        config = next(log for log in self._config.logs if log.name == name)
+        auditor = auditor_of(config, self._public_keys()[config.base_url])
+        objects = FileObjectStore(self._data_dir.log_folder(name), read_only=True)
+        recovered = recover(name, auditor.codec, self._store, objects)
+        for index in range(recovered.published_size // TILE_WIDTH):
+            bundle = BundleName(auditor.codec.directory, index)
+            yield from auditor.codec.split(objects.fetch(bundle.path))
+        yield from recovered.records
 
     def _status(self, log: LogConfig) -> LogStatus:
         head = self._store.head(log.name)
