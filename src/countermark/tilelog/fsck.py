@@ -25,6 +25,7 @@ from countermark.core.tlog.tiles import (
     levels,
     parse_path,
     partial_tiles,
+    partial_widths,
     widest,
 )
 from countermark.ports.log_store import EntryRow, LogStore, StagedLeaf
@@ -295,13 +296,12 @@ class _Fsck:
 
     def _stored(self, name: TileName | BundleName) -> dict[int, bytes]:
         """What the object store has of a tile or bundle, by width. `name` is the full one."""
+        widths = partial_widths(self._objects.paths(name.partials))
+        paths = {width: f"{name.partials}{width}" for width in widths} | {TILE_WIDTH: name.path}
         stored: dict[int, bytes] = {}
-        for path in (name.path, *self._objects.paths(name.partials)):
-            width = TILE_WIDTH if path == name.path else int(path.rpartition("/")[2])
-            try:
+        for width, path in paths.items():
+            with suppress(NotFound):
                 stored[width] = self._objects.fetch(path)
-            except NotFound:
-                continue
         return stored
 
     def _compare(

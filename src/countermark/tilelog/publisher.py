@@ -9,7 +9,7 @@ A crash anywhere leaves the leaves staged, and the next start does it again: the
 the same paths, since the tree is a function of its leaves.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from countermark.core.tlog.bundles import BundleCodec
@@ -21,6 +21,7 @@ from countermark.core.tlog.tiles import (
     TileName,
     changed_bundles,
     changed_tiles,
+    partial_widths,
 )
 from countermark.ports.log_store import Head
 from countermark.ports.objects import ObjectStore
@@ -61,9 +62,7 @@ def publish(publication: Publication, codec: BundleCodec, objects: ObjectStore) 
         piece = names[start : start + _OBJECTS_AT_ONCE]
         objects.put_all([(name.path, _content(name, publication, codec)) for name in piece])
     objects.replace(CHECKPOINT_PATH, publication.head.signed)
-    objects.delete_all(
-        path for name in names for path in _superseded(name, objects.paths(name.partials))
-    )
+    objects.delete_all(path for name in names for path in _superseded(name, objects))
 
 
 def _content(name: TileName | BundleName, publication: Publication, codec: BundleCodec) -> bytes:
@@ -74,7 +73,9 @@ def _content(name: TileName | BundleName, publication: Publication, codec: Bundl
     return b"".join(map(codec.frame, records[start : start + name.width]))
 
 
-def _superseded(name: TileName | BundleName, partials: Iterable[str]) -> list[str]:
+def _superseded(name: TileName | BundleName, objects: ObjectStore) -> list[str]:
     """Partials of a tile that nobody needs: all once it is full, else all but the widest few."""
-    by_width = sorted(partials, key=lambda path: int(path.rpartition("/")[2]))
-    return by_width if name.width == TILE_WIDTH else by_width[:-_PARTIALS_KEPT]
+    widths = partial_widths(objects.paths(name.partials))
+    if name.width < TILE_WIDTH:
+        widths = widths[:-_PARTIALS_KEPT]
+    return [f"{name.partials}{width}" for width in widths]

@@ -17,11 +17,11 @@ from countermark.core.tlog.merkle import HASH_BYTES
 from countermark.core.tlog.note import SignedNote
 from countermark.core.tlog.tiles import (
     CHECKPOINT_PATH,
-    TILE_WIDTH,
     BundleName,
     TileName,
     partial_bundle,
     partial_tiles,
+    partial_widths,
 )
 from countermark.ports.log_store import Head, LogStore
 from countermark.ports.objects import ObjectStore
@@ -94,12 +94,8 @@ def fetch_wide(objects: ObjectStore, name: TileName | BundleName) -> bytes:
 
     Raises NotFound. What a crash left behind differs: narrower ones are deleted early.
     """
-    partials = objects.paths(name.partials)
-    wider = sorted(w for p in partials if (w := int(p.rpartition("/")[2])) >= name.width)
-    width = wider[0] if wider else TILE_WIDTH
-    if isinstance(name, TileName):
-        return objects.fetch(TileName(name.level, name.index, width).path)
-    return objects.fetch(BundleName(name.directory, name.index, width).path)
+    wider = [w for w in partial_widths(objects.paths(name.partials)) if w >= name.width]
+    return objects.fetch(f"{name.partials}{wider[0]}" if wider else name.full_path)
 
 
 def _edge(name: str, objects: ObjectStore, size: int) -> dict[int, list[bytes]]:

@@ -217,6 +217,10 @@ def _not_a_tile(objects: MemoryObjectData) -> None:
     objects.immutable["tile/0/x000/000"] = bytes(32)
 
 
+def _stray_file(objects: MemoryObjectData) -> None:
+    objects.immutable["tile/0/000.p/tmp"] = b""
+
+
 def _wrong_partial(objects: MemoryObjectData) -> None:
     objects.immutable["tile/entries/002.p/3"] = objects.immutable["tile/entries/002.p/88"]
 
@@ -234,6 +238,7 @@ def _wrong_partial(objects: MemoryObjectData) -> None:
         _level_beyond,
         _other_bundles,
         _not_a_tile,
+        _stray_file,
         _wrong_partial,
     ],
 )

@@ -7,7 +7,7 @@ Paths look like ``tile/0/x001/x234/067``, ``tile/1/000.p/17`` and ``tile/entries
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from countermark.core.errors import FormatError
@@ -42,7 +42,12 @@ class TileName:
     @property
     def partials(self) -> str:
         """What the paths of all partials of this tile start with."""
-        return f"{_path(str(self.level), self.index, TILE_WIDTH)}.p/"
+        return f"{self.full_path}.p/"
+
+    @property
+    def full_path(self) -> str:
+        """Where the full tile is."""
+        return _path(str(self.level), self.index, TILE_WIDTH)
 
     @property
     def byte_length(self) -> int:
@@ -69,7 +74,12 @@ class BundleName:
     @property
     def partials(self) -> str:
         """What the paths of all partials of this bundle start with."""
-        return f"{_path(self.directory, self.index, TILE_WIDTH)}.p/"
+        return f"{self.full_path}.p/"
+
+    @property
+    def full_path(self) -> str:
+        """Where the full bundle is."""
+        return _path(self.directory, self.index, TILE_WIDTH)
 
     @property
     def start(self) -> int:
@@ -99,6 +109,17 @@ def parse_path(path: str) -> TileName | BundleName:
     if int(section) > MAX_LEVEL:
         raise FormatError("tile path", f"{path!r} has a level above {MAX_LEVEL}")
     return TileName(int(section), index, width)
+
+
+def partial_widths(paths: Iterable[str]) -> list[int]:
+    """Widths of the partials among some paths, narrowest first; what is none is passed over."""
+    widths = []
+    for path in paths:
+        try:
+            widths.append(parse_path(path).width)
+        except FormatError:
+            continue
+    return sorted(widths)
 
 
 def widest(level: int, index: int, tree_size: int) -> int:
