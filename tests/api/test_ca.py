@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.certificate_transparency import SignedCertificateTimestamp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from starlette.types import Message
 
 from countermark.core.wire.fulcio import (
     error_message,
@@ -24,6 +25,7 @@ from countermark.core.wire.fulcio import (
     signing_cert_request,
 )
 from countermark.httpkit.replies import NO_STORE
+from countermark.tilelog.log import Limits
 from tests.support.asgi import Reply
 from tests.support.authority import (
     NOW,
@@ -39,6 +41,7 @@ from tests.support.authority import (
 
 SIGNING_CERT = "/api/v2/signingCert"
 OPENSSL = shutil.which("openssl") or "openssl"
+SHA256 = hashes.SHA256()
 TOKEN_REFUSED = "There was an error processing the identity token"
 FULCIO = "1.3.6.1.4.1.57264.1"
 
@@ -526,6 +529,47 @@ def test_stopped_log_is_a_server_error_that_may_pass() -> None:
     with CertifyingInstance() as instance:
         instance.wait(instance.log.drain())
         assert refusal(ask(instance)) == (500, 13, "Error entering certificate in CTL")
+
+
+def test_full_queue_asks_to_wait() -> None:
+    with CertifyingInstance(limits=Limits(queued=0)) as instance:
+        reply = ask(instance)
+        assert refusal(reply)[:2] == (503, 14)
+        assert int(reply.headers["retry-after"]) > 0
+
+
+def test_damaged_store_is_our_own_fault() -> None:
+    with CertifyingInstance() as instance:
+        fingerprint = instance.chain.issuing.fingerprint(SHA256)
+        instance.objects.data.immutable[f"issuer/{fingerprint.hex()}"] = b"something else"
+        assert refusal(ask(instance)) == (500, 13, "error communicating with CA backend")
+
+
+def test_client_that_went_away_is_not_answered(instance: CertifyingInstance) -> None:
+    async def exchange() -> list[Message]:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await instance.browser.app(
+            {
+                "type": "http",
+                "method": "POST",
+                "path": SIGNING_CERT,
+                "root_path": "",
+                "query_string": b"",
+                "headers": [],
+            },
+            receive,
+            send,
+        )
+        return sent
+
+    assert instance.wait(exchange()) == []
 
 
 def test_error_message_of_the_client_side(instance: CertifyingInstance) -> None:

@@ -28,15 +28,18 @@ from countermark.core.ct.sct import (
     sct_message_x509,
 )
 from countermark.core.ct.static_ct import DATA_TILES, TileLeaf, tree_head_message
+from countermark.core.errors import InvariantBroken, NotFound
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from countermark.core.tlog.note import SignedNote
 from countermark.core.wire import ct as wire
 from countermark.ctlog.auditor import CTAuditor, tree_head_signature
+from countermark.ctlog.messages import GetRoots
 from countermark.drivers.keys.file import FileSigner
 from countermark.drivers.memory import MemoryLogStore
 from countermark.ports.log_store import EntryRow
 from countermark.tilelog.fsck import fsck
+from countermark.tilelog.log import Limits
 from tests.support.asgi import Reply
 from tests.support.authority import (
     NOW,
@@ -237,6 +240,62 @@ def test_adding_by_get(instance: CertifyingInstance, name: str) -> None:
     assert reply.status == 405
     assert reply.headers["allow"] == "POST"
     assert reply.text == "Method Not Allowed\nmethod not allowed: GET\n"
+
+
+def test_full_queue_asks_to_wait() -> None:
+    with CertifyingInstance(limits=Limits(queued=0)) as instance:
+        pre = leaf(instance.chain, poison=True)
+        reply = submit(instance, "add-pre-chain", pre, *instance.chain.certificates)
+        assert reply.status == 429
+        assert int(reply.headers["retry-after"]) > 0
+        assert reply.text.startswith("Too Many Requests\n")
+
+
+def test_stopped_log_is_unavailable() -> None:
+    with CertifyingInstance() as instance:
+        instance.wait(instance.log.drain())
+        pre = leaf(instance.chain, poison=True)
+        reply = submit(instance, "add-pre-chain", pre, *instance.chain.certificates)
+        assert reply.status == 503
+        assert reply.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("damage", ["delete", "replace"])
+def test_lost_issuer_is_an_internal_error(damage: str) -> None:
+    with CertifyingInstance() as instance:
+        fill(instance, 1)
+        (path, *_) = instance.objects.paths("issuer/")
+        if damage == "delete":
+            instance.objects.delete_all([path])
+        else:
+            instance.objects.data.immutable[path] = b"something else"
+        with pytest.raises(InvariantBroken):
+            instance.wait(instance.new_ct_log().entries(0, 1))
+
+
+def test_restarted_log_reads_its_issuers() -> None:
+    with CertifyingInstance() as instance:
+        fill(instance, 1)
+        before = instance.wait(instance.ct.entries(0, 1))
+        assert instance.wait(instance.new_ct_log().entries(0, 1)) == before
+
+
+def test_log_that_is_not_there(instance: CertifyingInstance) -> None:
+    with pytest.raises(NotFound):
+        instance.wait(instance.keeper.call(GetRoots("other")))
+    assert instance.browser.get("/ctlog/other/ct/v1/get-roots").status == 404
+
+
+def test_answers_are_bounded_in_bytes() -> None:
+    big = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(60_000))
+    with CertifyingInstance() as instance:
+        for _ in range(12):
+            certificate = leaf(instance.chain, poison=True, poison_extension=big, critical=False)
+            reply = submit(instance, "add-chain", certificate, *instance.chain.certificates)
+            assert reply.status == 200, reply.text
+        found = wire.parse_entries_reply(get(instance, "get-entries", start=0, end=11).body)
+        assert 1 < len(found) <= 12
+        assert sum(len(leaf_input) + len(extra) for leaf_input, extra in found) < 1 << 20
 
 
 # --- reading -----------------------------------------------------------------------------------

@@ -129,6 +129,11 @@ def test_chains_come_back(chain: list[bytes]) -> None:
     assert wire.parse_add_chain_request(wire.add_chain_request(chain)) == tuple(chain)
 
 
+def test_chains_have_a_length() -> None:
+    with pytest.raises(FormatError, match="more than"):
+        wire.parse_add_chain_request(wire.add_chain_request([b"x"] * (wire.MAX_CHAIN + 1)))
+
+
 @given(SCT)
 def test_scts_come_back(sct: SignedCertificateTimestamp) -> None:
     assert wire.parse_add_chain_reply(wire.add_chain_reply(sct)) == sct

@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Self, TypeAlias, TypeVar
 
 import jwt
@@ -35,7 +36,7 @@ from countermark.drivers.keys.file import FileSigner
 from countermark.drivers.memory import MemoryLogStore, MemoryObjectStore
 from countermark.oidc.verifier import IssuerVerifier, TrustedIssuer
 from countermark.rpc.local import LocalKeeper
-from countermark.tilelog.log import Log
+from countermark.tilelog.log import Limits, Log
 from tests.support.asgi import Browser, Reply
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -142,12 +143,18 @@ def _cert_sign_usage() -> x509.KeyUsage:
     )
 
 
+@cache
+def _token_key() -> rsa.RSAPrivateKey:
+    """One for all: making one takes longer than most tests."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 @dataclass
 class TestIssuer:
     """An OIDC issuer that signs tokens with RS256."""
 
     url: str
-    key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
+    key: rsa.RSAPrivateKey = field(default_factory=_token_key)
 
     __test__ = False
 
@@ -206,6 +213,7 @@ class CertifyingInstance:
         chain: Chain | None = None,
         ct_key: PrivateKey | None = None,
         trusted_ct_key: PrivateKey | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`trusted_ct_key` is what the CA takes for the log's key, if it is misconfigured."""
         self.clock = SettableClock()
@@ -215,11 +223,11 @@ class CertifyingInstance:
         self.github = TestIssuer(GITHUB_ISSUER)
         self.objects = MemoryObjectStore()
         self.store = MemoryLogStore()
-        personality = CTPersonality(ORIGIN, self.ct_signer)
-        self.log = Log.create("ct-main", personality, self.store, self.objects, self.clock)
-        self.ct = CTLog(
-            self.log, personality, self.objects, [self.chain.certificates[-1]], self.clock
+        self.personality = CTPersonality(ORIGIN, self.ct_signer)
+        self.log = Log.create(
+            "ct-main", self.personality, self.store, self.objects, self.clock, limits
         )
+        self.ct = self.new_ct_log()
         trusted = FileSigner(trusted_ct_key) if trusted_ct_key else self.ct_signer
         self.authority = IssuingAuthority.load(
             self.chain.certificates, FileSigner(self.chain.issuing_key)
@@ -243,6 +251,11 @@ class CertifyingInstance:
         )
         self._loop = self.browser.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def new_ct_log(self) -> CTLog:
+        """The service as it is after a restart, over the same log."""
+        roots = self.chain.certificates[-1:]
+        return CTLog(self.log, self.personality, self.objects, roots, self.clock)
 
     def __enter__(self) -> Self:
         self._thread.start()

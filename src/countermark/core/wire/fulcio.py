@@ -128,7 +128,7 @@ def parse_signing_cert_request(data: bytes) -> SigningCertRequest:
     proof = _either(key.proof, key.proof_snake, "proofOfPossession")
     return SigningCertRequest(
         token=_either(credentials.token, credentials.token_snake, "oidcIdentityToken") or "",
-        public_key=_text_bytes(public_key.content or "", "publicKey.content"),
+        public_key=(public_key.content or "").encode("utf-8"),
         proof=from_base64_lenient(proof or "", "proofOfPossession"),
         csr=from_base64_lenient(csr, "certificateSigningRequest") if csr else None,
     )
@@ -265,10 +265,3 @@ def _either(first: _V | None, second: _V | None, what: str) -> _V | None:
     if first is not None and second is not None:
         raise FormatError(what, "is given twice")
     return second if first is None else first
-
-
-def _text_bytes(text: str, what: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise FormatError(what, "holds a lone surrogate") from error
