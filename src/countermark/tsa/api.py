@@ -15,10 +15,14 @@ from countermark.core.tsp.request import MAX_REQUEST_BYTES, SIGSTORE_POLICY, Tim
 from countermark.core.wire import tsa as wire
 from countermark.httpkit.body import BodyTooLarge, read_body
 from countermark.httpkit.cors import cors
-from countermark.httpkit.replies import NO_STORE, bytes_reply, json_bytes_reply
+from countermark.httpkit.replies import NO_STORE, BytesReply, bytes_reply, json_bytes_reply
 from countermark.rpc.message import Keeper
 from countermark.tsa.messages import FetchChain, IssueTimestamp
 
+_REPLY_HEADERS = (
+    (b"content-type", wire.REPLY_TYPE.encode("ascii")),
+    (b"cache-control", b"no-store"),
+)
 _CHAIN_CACHING = {"cache-control": "max-age=86400, immutable"}
 
 
@@ -57,7 +61,7 @@ class _Authority:
         except Unavailable as error:
             refusal = wire.Refusal(503, str(error))
             return json_bytes_reply(refusal.serialize(), 503, {**NO_STORE, "retry-after": "1"})
-        return bytes_reply(issued.response, wire.REPLY_TYPE, headers=NO_STORE)
+        return BytesReply(issued.response, 200, [*_REPLY_HEADERS])
 
     async def chain(self, _: Request) -> Response:
         """The authority's certificates as PEM, the signing one first."""

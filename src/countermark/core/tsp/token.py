@@ -8,6 +8,7 @@ sign, `Draft.with_signature` the finished TimeStampResp. Reading tokens is in `r
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from countermark.core.crypto import der
 from countermark.core.crypto.certificate import (
@@ -16,7 +17,12 @@ from countermark.core.crypto.certificate import (
     Certificate,
 )
 from countermark.core.errors import AlgorithmRefused, ChainInvalid
-from countermark.core.tsp.request import HASH_OIDS, TimestampRequest, message_imprint
+from countermark.core.tsp.request import (
+    DIGEST_BYTES,
+    HASH_OIDS,
+    TimestampRequest,
+    message_imprint,
+)
 
 SERIAL_BYTES = 20  # RFC 3161 section 2.4.2: up to 160 bits
 
@@ -72,6 +78,7 @@ class TokenTemplate:
     """What is the same in every token of an authority, made once from its certificate."""
 
     __slots__ = (
+        "_before_digest",
         "_certificates",
         "_digest_algorithm",
         "_hash_name",
@@ -94,6 +101,10 @@ class TokenTemplate:
         if (kind, key.hash_name) not in _SIGNATURE_ALGORITHMS:
             raise AlgorithmRefused(f"{key.details} keys cannot sign timestamp tokens")
         self._policy = der.oid(policy)
+        length = DIGEST_BYTES[key.hash_name]
+        self._before_digest = _attribute(_OID_MESSAGE_DIGEST, der.octet_string(bytes(length)))[
+            :-length
+        ]
         self._hash_name = key.hash_name
         self._signature_algorithm = _SIGNATURE_ALGORITHMS[kind, key.hash_name]
         self._digest_algorithm = der.sequence(der.oid(HASH_OIDS[key.hash_name]))
@@ -117,12 +128,13 @@ class TokenTemplate:
             serial: unique among all of the authority's tokens, positive, at most 160 bits.
             time: when; fractions of a second are dropped.
         """
+        token_time, signing_time = _times(time.replace(microsecond=0))
         fields = [
             _VERSION_1,
             self._policy,
             message_imprint(request.hash_name, request.digest),
             der.integer(serial),
-            der.generalized_time(time),
+            token_time,
             _ACCURACY,
         ]
         if request.nonce is not None:
@@ -130,11 +142,8 @@ class TokenTemplate:
         info = der.sequence(*fields, self._tsa)
         attributes = der.set_of(
             _CONTENT_TYPE,
-            _attribute(_OID_SIGNING_TIME, der.x509_time(time)),
-            _attribute(
-                _OID_MESSAGE_DIGEST,
-                der.octet_string(hashlib.new(self._hash_name, info).digest()),
-            ),
+            signing_time,
+            self._before_digest + hashlib.new(self._hash_name, info).digest(),
             self._signing_certificate[request.hash_name],
         )
         content = der.sequence(_OID_TST_INFO, der.encode(der.context(0), der.octet_string(info)))
@@ -149,6 +158,12 @@ class TokenTemplate:
 
 def _attribute(oid: bytes, value: bytes) -> bytes:
     return der.sequence(oid, der.encode(der.SET, value))
+
+
+@lru_cache(maxsize=2)
+def _times(time: datetime) -> tuple[bytes, bytes]:
+    """The token's time and the signing time attribute, the same for all of a second's tokens."""
+    return der.generalized_time(time), _attribute(_OID_SIGNING_TIME, der.x509_time(time))
 
 
 _CONTENT_TYPE = _attribute(_OID_CONTENT_TYPE, _OID_TST_INFO)
