@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README's commands do what README says they do."""
+"""The commands of README and of the how-tos do what they say."""
 
 import os
 import shutil
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.transcript import Step, explain, pattern, steps
+from tests.e2e.transcript import Step, explain, pattern, programs, steps
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_PORT = "7446"
 TIMEOUT_S = 120
+TOOLS = Path(os.environ.get("COUNTERMARK_TOOLS", Path.home() / ".cache/countermark-tools"))
 
 
 class Terminal:
@@ -65,6 +66,18 @@ class Terminal:
         assert done.returncode == 0, explain(step.output, done.stdout)
         return done.stdout
 
+    def run_python(self, program: str) -> None:
+        """Run a Python block beside the files that the commands made."""
+        done = subprocess.run(
+            [sys.executable, "-c", self.adapt(program)],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stderr
+
     def _serve(self, step: Step) -> str:
         """Start a server and read what it prints until it says as much as README does."""
         server = subprocess.Popen(
@@ -97,6 +110,8 @@ class Terminal:
             while server.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert server.poll() is not None, "Ctrl-C did not stop the server"
+            assert server.stdout is not None
+            server.stdout.close()
 
 
 @pytest.fixture
@@ -106,10 +121,24 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened.close()
 
 
-def test_every_command_of_the_readme(terminal: Terminal) -> None:
+def test_every_snippet_of_the_readme(terminal: Terminal) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    todo = [step for step in steps(ROOT / "README.md") if step.command != "make test"]
+    readme = ROOT / "README.md"
+    todo = [step for step in steps(readme) if step.command != "make test"]
     assert any(step.command.startswith("make demo") for step in todo)
     for step in todo:
+        terminal.run(step)
+    assert programs(readme)
+    for program in programs(readme):
+        terminal.run_python(program)
+
+
+@pytest.mark.interop
+def test_every_snippet_about_other_clients(terminal: Terminal) -> None:
+    peers = TOOLS / "sigstore-python/bin"
+    if not (peers / "sigstore").exists():
+        pytest.skip("sigstore-python is not installed; run scripts/install-peers")
+    terminal.environment["PATH"] += os.pathsep + str(peers)
+    for step in steps(ROOT / "docs/how-to/other-clients.md"):
         terminal.run(step)

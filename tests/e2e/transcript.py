@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ELLIPSIS = "…"
+_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,6 +33,11 @@ def steps(document: Path) -> list[Step]:
                 command = command[:-1].rstrip() + " " + more.strip()
             found.append(Step(command, output.rstrip()))
     return found
+
+
+def programs(document: Path) -> list[str]:
+    """Every Python block of the document."""
+    return _PYTHON.findall(document.read_text(encoding="utf-8"))
 
 
 def pattern(expected: str) -> re.Pattern[str]:
