@@ -16,8 +16,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
-import pytest
-
 from countermark.cli.exits import CONFIGURATION, NO_SIGNATURE, NOT_PROVEN, SERVICE_UNAVAILABLE
 from tests.support.running import Running, running
 
@@ -132,7 +130,7 @@ def test_a_printed_token_signs_and_is_not_remembered(instance: Running, tmp_path
     )
     assert done.json["signed"][0]["identity"] == "eve@example.org"
     assert "eve@example.org" not in "".join(
-        path.read_text() for path in (instance.home / "countermark").glob("logins*")
+        path.read_text() for path in instance.registry.glob("logins*")
     )
 
 
@@ -286,8 +284,26 @@ def test_verify_needs_no_instance_and_sign_says_that_there_is_none(tmp_path: Pat
     assert "countermark up" in done.err
     file.write_text("changed")
     assert up.countermark("verify", *policy, str(file)).code == NOT_PROVEN
-    (up.home / "countermark" / "instances.json").chmod(0o666)
+    (up.registry / "instances.json").chmod(0o666)
     assert up.countermark("verify", *policy, str(file)).code == CONFIGURATION
+
+
+def test_the_client_needs_none_of_the_servers_packages(instance: Running, tmp_path: Path) -> None:
+    modules = ("starlette", "uvicorn", "rocksdict", "uvloop", "httptools", "jwt", "jinja2")
+    lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in modules)]
+    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
+    file = tmp_path / "file"
+    file.write_text("x")
+    policy = ("--identity", ADA, "--issuer", instance.issuer)
+    for arguments in (
+        ("sign", "--email", ADA, str(file)),
+        ("verify", *policy, str(file)),
+        ("inspect", f"{file}.sigstore.json"),
+        ("login", "--email", ADA, "--print-token"),
+    ):
+        path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+        done = instance.countermark(*arguments, PYTHONPATH=path.rstrip(os.pathsep))
+        assert done.code == 0, done.err
 
 
 def test_signers_side_by_side_all_get_their_entries(instance: Running, tmp_path: Path) -> None:
@@ -301,7 +317,3 @@ def test_signers_side_by_side_all_get_their_entries(instance: Running, tmp_path:
         thread.join()
     policy = ("--identity", ADA, "--issuer", instance.issuer)
     assert instance.countermark("verify", *policy, *map(str, files)).code == 0
-
-
-if os.name != "posix":
-    pytest.skip("servers run on Linux", allow_module_level=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from countermark.cli.demo_instance import DemoInstance
+from tests.support.instance import Instance
 
 TIMEOUT_S = 120
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV", "PYTHONPATH")
@@ -25,11 +25,13 @@ class Running:
         url: its base URL.
         data: its data directory.
         home: the person's home; no command looks anywhere else.
+        registry: the person's folder of instances and logins.
     """
 
     url: str
     data: Path
     home: Path
+    registry: Path
 
     @property
     def issuer(self) -> str:
@@ -45,7 +47,7 @@ class Running:
         return {
             **kept,
             "HOME": str(self.home),
-            "COUNTERMARK_HOME": str(self.home / "countermark"),
+            "COUNTERMARK_HOME": str(self.registry),
             **changes,
         }
 
@@ -96,14 +98,5 @@ def running(folder: Path) -> Iterator[Running]:
     """Bring an instance up in `folder` for as long as the context lasts."""
     home = folder / "person"
     home.mkdir()
-    before = os.environ.get("COUNTERMARK_HOME")
-    os.environ["COUNTERMARK_HOME"] = str(home / "countermark")
-    instance = DemoInstance(folder)
-    try:
-        with instance:
-            yield Running(instance.url, folder / "data", home)
-    finally:
-        if before is None:
-            del os.environ["COUNTERMARK_HOME"]
-        else:
-            os.environ["COUNTERMARK_HOME"] = before
+    with Instance(folder) as instance:
+        yield Running(instance.url, instance.data_dir.path, home, instance.home)

@@ -5,6 +5,7 @@ A new command is a line in `COMMANDS`. What it does lives in a module of its own
 """
 
 import importlib
+import importlib.util
 from typing import NamedTuple
 
 import click
@@ -70,11 +71,13 @@ class CommandTable(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command."""
+        """Import the command. Raises SettingsError if it needs a server that is not installed."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
         module_name, attribute = entry.target.split(":")
+        if entry.section == _RUN:
+            _check_server()
         loaded = getattr(importlib.import_module(module_name), attribute)
         assert isinstance(loaded, click.Command), f"{entry.target} is no click command"
         return loaded
@@ -111,15 +114,17 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _SERVER_MODULES:
-            raise
-        missing = SettingsError("this needs the server, and only the client is installed")
-        missing.add_note("pip install 'countermark[server]'")
-        return Output(as_json="--json" in arguments).fail(missing)
     except CountermarkError as error:
         return Output(as_json="--json" in arguments).fail(error)
     return result if isinstance(result, int) else OK
+
+
+def _check_server() -> None:
+    """Before `up` has made anything: its parts live in other processes, which would fail late."""
+    if not all(importlib.util.find_spec(name) for name in _SERVER_MODULES):
+        missing = SettingsError("this needs the server, and only the client is installed")
+        missing.add_note("pip install 'countermark[server]'")
+        raise missing
 
 
 def _usage(error: click.UsageError, arguments: list[str]) -> int:
