@@ -164,6 +164,7 @@ def signature_algorithm(key_details: str) -> bytes:
     return _SIGNATURE_ALGORITHMS[key_details]
 
 
+@lru_cache(maxsize=8)
 def _time(unix_s: int) -> bytes:
     return der.x509_time(datetime.fromtimestamp(unix_s, UTC))
 
@@ -179,6 +180,7 @@ def _fulcio_oid(number: int) -> bytes:
     return der.oid(f"{FULCIO_ARC}.{number}")
 
 
+@lru_cache(maxsize=64)
 def _fulcio_extension(number: int, text: str) -> bytes:
     value = text.encode("utf-8") if number <= _LAST_RAW_EXTENSION else der.utf8_string(text)
     return der.sequence(_fulcio_oid(number), der.octet_string(value))
