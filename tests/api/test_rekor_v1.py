@@ -162,7 +162,9 @@ def test_missing_content_type(log: RunningLog) -> None:
     assert parameters.status == 201
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "application/pem, x/*"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/json;q=0", "application/pem, x/*", "*/*;a=b;q=x"]
+)
 def test_unacceptable(log: RunningLog, accept: str) -> None:
     reply = log.browser.get("/api/v1/log", accept=accept)
     message = "unsupported media type requested, only [application/json] are available"
@@ -172,6 +174,11 @@ def test_unacceptable(log: RunningLog, accept: str) -> None:
 @pytest.mark.parametrize("accept", ["*/*", "application/*", "text/html, application/json;q=0.1"])
 def test_acceptable(log: RunningLog, accept: str) -> None:
     assert log.browser.get("/api/v1/log", accept=accept).status == 200
+
+
+def test_chunked_bodies_have_a_type_too(log: RunningLog) -> None:
+    headers = {"transfer_encoding": "chunked", "content_type": "text/plain"}
+    assert log.browser.send("POST", ENTRIES, headers=headers).status == 415
 
 
 def test_too_large() -> None:

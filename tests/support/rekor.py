@@ -82,6 +82,7 @@ def certificate(
     ca: bool = False,
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     subject: x509.Name | None = None,
+    path_length: int | None = None,
 ) -> x509.Certificate:
     """A certificate for `key` that lasts ten minutes (a CA's: ten years)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority" if ca else "leaf")])
@@ -93,7 +94,7 @@ def certificate(
         .serial_number(x509.random_serial_number() | 1 << 158)  # always 20 bytes
         .not_valid_before(start)
         .not_valid_after(start + timedelta(days=3650 if ca else 0, minutes=10))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)

@@ -88,3 +88,13 @@ def test_failures_of_the_keeper(
     reply = browser.post(ENTRIES, body, content_type="application/json")
     assert (reply.status, error_of(reply)) == (status, (status, message))
     assert reply.headers.get("retry-after") == retry
+
+
+def test_damaged_store_is_not_explained_to_strangers() -> None:
+    with RunningLog() as log:
+        log.store.data[log.log.name].rows.clear()
+        reply = log.browser.get(ENTRIES, query={"logIndex": "1"})
+        assert (reply.status, error_of(reply)) == (
+            500,
+            (500, "unexpected result from transparency log"),
+        )

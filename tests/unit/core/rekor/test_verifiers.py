@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and certificates in entries: canonical PEM, chains, names."""
 
+import base64
 import hashlib
 import ipaddress
 from collections.abc import Sequence
@@ -16,8 +17,16 @@ from countermark.core.crypto.keys import decode_pem, encode_pem
 from countermark.core.errors import ChainInvalid
 from countermark.core.rekor.chain import check_chain
 from countermark.core.rekor.entry import EntryRejected, search_key
+from countermark.core.rekor.hashedrekord_proposal import parse_proposal
 from countermark.core.rekor.verifiers import read_verifier
-from tests.support.rekor import Issuer, SigningKey, certificate, pem_of
+from tests.support.rekor import (
+    Issuer,
+    SigningKey,
+    certificate,
+    encode,
+    hashedrekord_spec,
+    pem_of,
+)
 
 KEY = SigningKey.new()
 ROOT = Issuer.new()
@@ -143,3 +152,58 @@ def test_chain_is_judged_when_the_leaf_was_issued() -> None:
     early = certificate(KEY, issuer=ROOT, start=ROOT.certificate.not_valid_before_utc.replace(2020))
     with pytest.raises(ChainInvalid, match="not valid when it issued"):
         check_chain(chain(early, ROOT.certificate))
+
+
+def test_path_length() -> None:
+    key = SigningKey.new()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issues no authorities")])
+    limited = Issuer(key, certificate(key, ca=True, subject=name, path_length=0))
+    middle_key = SigningKey.new()
+    middle = Issuer(middle_key, certificate(middle_key, issuer=limited, ca=True))
+    leaf = certificate(KEY, issuer=middle)
+    with pytest.raises(ChainInvalid, match="path is longer"):
+        check_chain(chain(leaf, middle.certificate, limited.certificate))
+    check_chain(chain(certificate(KEY, issuer=limited), limited.certificate))
+
+
+def test_chain_in_an_entry() -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    pem = pem_of(LEAF, ROOT.certificate)
+    entry = parse_proposal(encode(hashedrekord_spec(pem, KEY.sign(b"x"), digest)))
+    assert base64.b64encode(pem.encode()) in entry.body
+    strange = pem_of(LEAF, Issuer.new().certificate)
+    spec = hashedrekord_spec(strange, KEY.sign(b"x"), digest)
+    with pytest.raises(EntryRejected, match="verifying signature: x509: certificate signed by"):
+        parse_proposal(encode(spec))
+
+
+def test_long_chains_are_read_but_not_remembered() -> None:
+    names = [x509.DNSName(f"{number:03}.example.com") for number in range(500)]
+    pem = pem_of(certificate(KEY, names))
+    assert len(pem) > 8 * 1024
+    assert len(read_verifier(pem.encode()).search_keys) == 501
+    assert read_verifier(pem.encode()) is not read_verifier(pem.encode())
+    assert read_verifier(KEY.pem.encode()) is read_verifier(KEY.pem.encode())
+
+
+def rebuilt(drop: int | None = None, *, old: bytes = b"", new: bytes = b"") -> str:
+    """LEAF with a field of its TBSCertificate left out or some bytes replaced."""
+    encoded = LEAF.public_bytes(Encoding.DER).replace(old, new) if old else None
+    outer = der.Reader(encoded or LEAF.public_bytes(Encoding.DER), "x").sequence()
+    tbs = outer.sequence()
+    fields = []
+    while tbs:
+        fields.append(tbs.read().encoded)
+    kept = [field for index, field in enumerate(fields) if index != drop]
+    rest = [outer.read().encoded, outer.read().encoded]
+    return encode_pem("CERTIFICATE", der.sequence(der.sequence(*kept), *rest))
+
+
+def test_certificates_of_older_versions() -> None:
+    without_extensions = rebuilt(drop=7)
+    assert len(read_verifier(without_extensions.encode()).search_keys) == 1
+    assert "invalid public key" in refusal(rebuilt(drop=6))
+
+
+def test_name_that_is_not_ascii() -> None:
+    assert "IA5String" in refusal(rebuilt(old=b"Anne@", new=b"Ann\xe9@"))
