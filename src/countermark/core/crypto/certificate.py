@@ -44,11 +44,15 @@ MAX_CERTIFICATE_BYTES = 64 * 1024
 
 
 class Extension(NamedTuple):
-    """One extension: dotted OID, critical flag, and the bytes inside its OCTET STRING."""
+    """One extension: dotted OID, critical flag, and the bytes inside its OCTET STRING.
+
+    `encoded` is the whole of it, as it stands in the certificate.
+    """
 
     oid: str
     critical: bool
     value: bytes
+    encoded: bytes
 
 
 class GeneralName(NamedTuple):
@@ -195,28 +199,14 @@ class Certificate(NamedTuple):
         Removing the SCT list from a certificate, or the poison from a precertificate, gives
         the bytes that the CT log signed. Raises FormatError if the extension is not there.
         """
-        what = "certificate"
-        fields = der.Reader(self.tbs, what).sequence()
-        kept: list[bytes] = []
-        found = False
-        while fields:
-            field = fields.read()
-            if field.tag == _EXTENSIONS:
-                extensions = field.reader(what).sequence()
-                inner: list[bytes] = []
-                while extensions:
-                    element = extensions.read(der.SEQUENCE)
-                    if element.reader(what).oid() == oid:
-                        found = True
-                    else:
-                        inner.append(element.encoded)
-                if inner:
-                    kept.append(der.encode(_EXTENSIONS, der.sequence(*inner)))
-            else:
-                kept.append(field.encoded)
-        if not found:
-            raise FormatError(what, f"has no extension {oid}")
-        return der.sequence(*kept)
+        kept = [item.encoded for item in self.extensions if item.oid != oid]
+        if len(kept) == len(self.extensions):
+            raise FormatError("certificate", f"has no extension {oid}")
+        # Extensions come last, and DER has one spelling: their length tells where they begin.
+        everything = _encode_extensions([item.encoded for item in self.extensions])
+        _, start, end = der.header(self.tbs, 0, len(self.tbs), "certificate")
+        before = self.tbs[start : end - len(everything)]
+        return der.sequence(before, _encode_extensions(kept))
 
 
 def parse_pem_certificates(text: str, what: str = "certificates") -> tuple[Certificate, ...]:
@@ -277,21 +267,32 @@ def _parse(data: bytes, what: str) -> Certificate:
 
 
 def _parse_extensions(tagged: der.Element, what: str) -> tuple[Extension, ...]:
-    reader = _whole_sequence(tagged.content, what)
+    data = der.decode(tagged.content, what, der.SEQUENCE).content
     extensions: list[Extension] = []
-    seen: set[str] = set()
-    while reader:
-        fields = reader.sequence()
-        oid = fields.oid()
-        flag = fields.optional(der.BOOLEAN)
-        if flag is not None and not _boolean(flag, what):
-            raise FormatError(what, "spells out a default in DER")
-        extensions.append(Extension(oid, flag is not None, fields.read(der.OCTET_STRING).content))
-        fields.end()
-        if oid in seen:
-            raise FormatError(what, f"holds extension {oid} twice")
-        seen.add(oid)
+    position = 0
+    while position < len(data):
+        tag, start, end = der.header(data, position, len(data), what)
+        name_tag, name_start, name_end = der.header(data, start, end, what)
+        value_tag, value_start, value_end = der.header(data, name_end, end, what)
+        critical = value_tag == der.BOOLEAN
+        if critical:
+            if data[value_start:value_end] != b"\xff":  # false is the default, so not written
+                raise FormatError(what, "has an extension with a malformed critical flag")
+            value_tag, value_start, value_end = der.header(data, value_end, end, what)
+        tags = (tag, name_tag, value_tag)
+        if tags != (der.SEQUENCE, der.OID, der.OCTET_STRING) or value_end != end:
+            raise FormatError(what, "has a malformed extension")
+        oid = der.dotted(data[name_start:name_end], what)
+        value = data[value_start:value_end]
+        extensions.append(Extension(oid, critical, value, data[position:end]))
+        position = end
+    if len({extension.oid for extension in extensions}) < len(extensions):
+        raise FormatError(what, "holds an extension twice")
     return tuple(extensions)
+
+
+def _encode_extensions(encoded: list[bytes]) -> bytes:
+    return der.encode(_EXTENSIONS, der.sequence(*encoded)) if encoded else b""
 
 
 def _general_name(element: der.Element) -> GeneralName:

@@ -8,6 +8,7 @@ a single verification's time to import, and cannot write a certificate around a 
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from countermark.core.errors import FormatError
@@ -80,27 +81,11 @@ class Reader:
 
     def read(self, tag: int | None = None) -> Element:
         """The next element, of that tag if one is given."""
-        start, data = self._position, self._data
-        if start + 2 > len(data):
-            raise FormatError(self._what, "DER ends early")
-        first, position = data[start + 1], start + 2
-        if data[start] & 0x1F == 0x1F:
-            raise FormatError(self._what, "DER has a multi-byte tag")
-        length = first
-        if first >= 0x80:
-            size = first & 0x7F
-            if not 1 <= size <= 4:
-                raise FormatError(self._what, "DER length is indefinite or too long")
-            length = int.from_bytes(data[position : position + size])
-            position += size
-            if position > len(data) or length < 0x80 or length >> (8 * (size - 1)) == 0:
-                raise FormatError(self._what, "DER length is not minimal")
-        end = position + length
-        if end > len(data):
-            raise FormatError(self._what, "DER ends early")
+        position, data = self._position, self._data
+        found, start, end = header(data, position, len(data), self._what)
         self._position = end
-        element = Element(data[start], data[position:end], data[start:end])
-        return element if tag is None else element.expect(tag, self._what)
+        element = Element(found, data[start:end], data[position:end])
+        return element if tag is None or found == tag else element.expect(tag, self._what)
 
     def optional(self, tag: int) -> Element | None:
         """The next element if it has that tag, else None (and nothing is consumed)."""
@@ -124,12 +109,38 @@ class Reader:
             raise FormatError(self._what, "DER has trailing bytes")
 
 
+def header(data: bytes, position: int, limit: int, what: str) -> tuple[int, int, int]:
+    """Tag, and start and end of the content, of the element at `position`.
+
+    For loops that must be fast: no copy is made. The element ends at `limit` or before.
+    """
+    start = position + 2
+    if start > limit:
+        raise FormatError(what, "DER ends early")
+    tag, length = data[position], data[position + 1]
+    if tag & 0x1F == 0x1F:
+        raise FormatError(what, "DER has a multi-byte tag")
+    if length >= 0x80:
+        size = length & 0x7F
+        if not 1 <= size <= 4:
+            raise FormatError(what, "DER length is indefinite or too long")
+        length = int.from_bytes(data[start : start + size])
+        start += size
+        if start > limit or length < 0x80 or length >> (8 * (size - 1)) == 0:
+            raise FormatError(what, "DER length is not minimal")
+    end = start + length
+    if end > limit:
+        raise FormatError(what, "DER ends early")
+    return tag, start, end
+
+
 def decode(data: bytes, what: str, tag: int | None = None) -> Element:
     """Decode exactly one element that fills the whole buffer."""
-    reader = Reader(data, what)
-    element = reader.read(tag)
-    reader.end()
-    return element
+    found, start, end = header(data, 0, len(data), what)
+    if end != len(data):
+        raise FormatError(what, "DER has trailing bytes")
+    element = Element(found, data[start:], data)
+    return element if tag is None or found == tag else element.expect(tag, what)
 
 
 def decode_integer(element: Element, what: str) -> int:
@@ -144,7 +155,12 @@ def decode_integer(element: Element, what: str) -> int:
 
 def decode_oid(element: Element, what: str) -> str:
     """Dotted form of an OBJECT IDENTIFIER."""
-    content = element.expect(OID, what).content
+    return dotted(element.expect(OID, what).content, what)
+
+
+@lru_cache(maxsize=512)
+def dotted(content: bytes, what: str) -> str:
+    """Dotted form of an OBJECT IDENTIFIER's content. A certificate repeats a few dozen of them."""
     if not content or content[-1] & 0x80 or len(content) > _MAX_OID_BYTES:
         raise FormatError(what, "DER object identifier is malformed")
     arcs: list[int] = []

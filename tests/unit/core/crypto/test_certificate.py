@@ -174,7 +174,8 @@ def extension(*parts: bytes) -> bytes:
 
 def test_the_rebuilt_certificate_is_well_formed() -> None:
     data = rebuilt(*tbs_fields(), extensions=der.sequence(extension()))
-    assert Certificate.parse(data).extensions == (Extension("1.2.3", False, b"x"),)
+    parsed = (Extension("1.2.3", False, b"x", extension()),)
+    assert Certificate.parse(data).extensions == parsed
 
 
 @pytest.mark.parametrize(
@@ -199,9 +200,12 @@ def test_refuses_malformed_fields(position: int, value: bytes, why: str) -> None
     ("extensions", "why"),
     [
         ((extension(), extension()), "twice"),
-        ((extension(der.boolean(False)),), "default"),
-        ((extension(b"\x01\x01\x01"),), "boolean is malformed"),
-        ((extension(der.integer(1)),), "tag"),
+        ((extension(der.boolean(False)),), "malformed critical flag"),
+        ((extension(b"\x01\x01\x01"),), "malformed critical flag"),
+        ((extension(der.integer(1)),), "malformed extension"),
+        ((extension() + b"\x00",), "ends early"),
+        ((der.set_of(),), "malformed extension|ends early"),
+        ((der.sequence(der.oid("1.2.3"), der.octet_string(b"x"), b"\x05\x00"),), "malformed ext"),
     ],
 )
 def test_refuses_malformed_extensions(extensions: tuple[bytes, ...], why: str) -> None:
