@@ -9,7 +9,7 @@ import msgspec
 from countermark.rpc.message import Request
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
-"""Of a canonical body: 32 signatures, each with the largest PEM that is read."""
+"""Of a canonical body; more than 16 signatures, each with the largest PEM that is read."""
 MAX_LOOKUPS = 16
 
 

@@ -27,8 +27,8 @@ from countermark.core.rekor.signatures import verify_message
 from countermark.core.rekor.verifiers import Verifier, read_verifier
 
 # Every verifier may have to be tried on every signature, each time over the whole message.
-MAX_SIGNATURES: Final = 32
-MAX_VERIFIERS: Final = 32
+MAX_SIGNATURES: Final = 16
+MAX_VERIFIERS: Final = 16
 MAX_VERIFIED_BYTES: Final = 256 * 1024 * 1024
 
 
