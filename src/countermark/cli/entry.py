@@ -15,6 +15,8 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 def main() -> int:
     """Run the command line; returns the exit code."""
     arguments = sys.argv[1:]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     try:
         if arguments and arguments[0] == "verify":
             from countermark.cli.verify_command import run as verify

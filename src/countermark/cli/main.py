@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from countermark.cli.exits import OK
+from countermark.cli.exits import OK, USAGE
 from countermark.cli.output import Output
 from countermark.core.errors import CountermarkError, RequestRejected, SettingsError
 
@@ -109,6 +109,9 @@ def run(arguments: list[str]) -> int:
         return stop.exit_code
     except click.Abort as error:
         raise KeyboardInterrupt from error
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return USAGE if arguments else OK
     except click.UsageError as error:
         return _usage(error, arguments)
     except click.ClickException as error:

@@ -2,8 +2,15 @@
 """`countermark sign FILE…`: one certificate, one bundle per file."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import (
+    FIRST_EXCEPTION,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +24,7 @@ from countermark.cli.options import (
     prompts,
     read_token,
 )
-from countermark.cli.output import Output, Ticker
+from countermark.cli.output import Output
 from countermark.client.choice import choose_instance
 from countermark.client.identity import find_identity
 from countermark.client.sign import Signed, Signer
@@ -117,13 +124,23 @@ def _sign_all(
     """Sign side by side, report in order; the first failure stops what has not begun."""
     total = sum(file.stat().st_size for file, _ in targets)
     what = f"signing {targets[0][0].name}" if len(targets) == 1 else f"signing {len(targets)} files"
+    stop = threading.Event()
     with (
         output.progress(what, total) as ticker,
         ThreadPoolExecutor(min(_WORKERS, len(targets))) as pool,
     ):
-        jobs = [pool.submit(_sign_one, signer, file, target, ticker) for file, target in targets]
+
+        def advance(count: int) -> None:
+            if stop.is_set():
+                raise CancelledError
+            ticker.advance(count)
+
+        jobs = [pool.submit(_sign_one, signer, file, target, advance) for file, target in targets]
         try:
             wait(jobs, return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            stop.set()  # hashing a large file would keep us for long
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     _report(targets, jobs, output, done)
@@ -153,9 +170,9 @@ def _report(
         raise failure
 
 
-def _sign_one(signer: Signer, file: Path, target: Path, ticker: Ticker) -> Signed:
+def _sign_one(signer: Signer, file: Path, target: Path, advance: Callable[[int], None]) -> Signed:
     try:
-        signed = signer.sign(file, progress=ticker.advance)
+        signed = signer.sign(file, progress=advance)
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     _write(target, signed.bundle.serialize())

@@ -62,9 +62,13 @@ class IdentityToken:
             raise TokenRejected("the identity token does not say when it expires")
         return cls(token.text, token.issuer, subject_to_sign(token.claims), float(expires))
 
+    def is_alive(self, now_s: float) -> bool:
+        """Whether it can still be used: it has not expired, nor will while it is on its way."""
+        return now_s <= self.expires_at_s - _LEAST_LIFE_S
+
     def check_alive(self, now_s: float) -> None:
-        """Raise TokenRejected if it has expired, or will while it is being used."""
-        if now_s > self.expires_at_s - _LEAST_LIFE_S:
+        """Raise TokenRejected if it can no longer be used."""
+        if not self.is_alive(now_s):
             error = TokenRejected(f"the identity token of {self.subject} has expired")
             error.add_note("get a fresh one, for instance with `countermark login`")
             raise error
@@ -161,7 +165,7 @@ def _find(
     if ambient := ambient_token(AUDIENCE, transport, environ):
         return ambient
     login = load_login(instance.name)
-    if login is not None and login.token:
+    if login is not None and login.token and IdentityToken.parse(login.token).is_alive(time.time()):
         return login.token
     if has_local_login(instance):
         address = login.email if login is not None else configured_email()

@@ -28,6 +28,10 @@ _MAX_WAIT_S = 10
 _BUSY = (429, 503)
 
 
+class ConnectionLost(UpstreamDown):
+    """The connection ended before the answer did; what was asked may have been done."""
+
+
 class Reply(NamedTuple):
     """An answer. `headers` has lower-case names."""
 
@@ -57,7 +61,8 @@ class Transport:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """POST `body`. A busy server (429, 503) is asked again after the time it names.
+        """POST `body`. A busy server (429, 503) is asked again after the time it names, and one
+        that breaks off at once: nothing that is posted does harm if it arrives twice.
 
         Raises UpstreamDown if it can't be reached or breaks off, SettingsError for plain http
         to another machine. Any status is returned; see `check`.
@@ -78,8 +83,15 @@ class Transport:
         pool = self._pool_for(url, what)
         headers = {"User-Agent": "countermark", "Accept": "*/*", **headers}
         for attempt in range(1, _MAX_ATTEMPTS + 1):
-            reply = self._send_once(pool, method, url, what, body, headers)
-            if reply.status not in _BUSY or attempt == _MAX_ATTEMPTS:
+            last = attempt == _MAX_ATTEMPTS
+            try:
+                reply = self._send_once(pool, method, url, what, body, headers)
+            except ConnectionLost:
+                # A kept connection that its server gave up, or a server that starts again.
+                if last:
+                    raise
+                continue
+            if reply.status not in _BUSY or last:
                 break
             time.sleep(min(_retry_after_s(reply), _MAX_WAIT_S))
         return reply
@@ -168,8 +180,12 @@ def unreachable(url: str, what: str, error: Exception) -> UpstreamDown:
         down = UpstreamDown(f"{what} at {address} does not answer")
         if is_loopback(parts.hostname or ""):
             down.add_note("start it with `countermark up`")
+    elif isinstance(error, urllib3.exceptions.ProtocolError):
+        down = ConnectionLost(f"{what} at {address} broke off")
+    elif isinstance(error, urllib3.exceptions.TimeoutError):
+        down = UpstreamDown(f"{what} at {address} takes too long to answer")
     else:
-        down = UpstreamDown(f"{what} at {address} broke off: {printable(str(error))}")
+        down = UpstreamDown(f"{what} at {address} cannot be used: {printable(str(error))}")
     return down
 
 

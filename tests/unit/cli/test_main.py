@@ -55,6 +55,26 @@ def test_every_command_of_the_table_exists_and_says_what_it_does(name: str) -> N
     assert command.help
 
 
+def test_nothing_at_all_is_answered_with_help() -> None:
+    done = countermark()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == countermark("--help").stdout
+    assert countermark("help").stdout == done.stdout
+
+
+def test_half_a_command_is_answered_with_help_and_is_a_mistake() -> None:
+    done = countermark("log")
+    assert done.returncode == USAGE
+    assert "Commands:" in done.stdout
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_help_can_be_asked_for_in_two_ways(name: str) -> None:
+    done = countermark("help", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == countermark(name, "--help").stdout
+
+
 @pytest.mark.parametrize("name", LEAN)
 def test_lean_commands_answer_for_themselves(name: str) -> None:
     done = countermark(name, "--help")

@@ -105,6 +105,15 @@ def test_the_order(transport: Transport, issuer: LocalIssuer) -> None:
     assert found(token=person(issuer, "flag@example.org")) == "flag@example.org"
 
 
+def test_a_remembered_token_that_has_expired_is_as_good_as_none(
+    transport: Transport, issuer: LocalIssuer
+) -> None:
+    old = person(issuer, "ada@example.org", exp=int(time.time()) + 1)
+    save_login(remote().name, Login(token=old))
+    with pytest.raises(TokenRejected, match="nobody is logged in"):
+        find_identity(remote(), transport, environ=NOTHING)
+
+
 def test_an_address_gets_a_token_of_the_local_instance(
     transport: Transport, issuer: LocalIssuer, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -112,19 +113,40 @@ def test_nobody_there_says_how_to_start_it(transport: Transport) -> None:
     assert down.value.__notes__ == ["start it with `countermark up`"]
 
 
-def test_a_server_that_breaks_off_is_unavailable(transport: Transport) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+@contextmanager
+def hanging_up(times: int) -> Iterator[str]:
+    """A server that breaks off so many times, then answers."""
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
 
-        def hang_up() -> None:
+    def serve() -> None:
+        for number in range(times + 1):
             connection, _ = listener.accept()
-            connection.recv(4096)
-            connection.close()
+            with connection:
+                connection.recv(4096)
+                if number == times:
+                    connection.sendall(answer)
 
-        thread = threading.Thread(target=hang_up)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        with pytest.raises(UpstreamDown, match="broke off"):
-            transport.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", "it")
-        thread.join()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+def test_a_server_that_breaks_off_is_asked_again(transport: Transport) -> None:
+    with hanging_up(2) as url:
+        assert transport.post(url, "it", b"body", content_type="a/b").body == b"ok"
+
+
+def test_a_server_that_keeps_breaking_off_is_unavailable(transport: Transport) -> None:
+    with hanging_up(3) as url, pytest.raises(UpstreamDown, match="broke off"):
+        transport.get(url, "it")
+
+
+def test_a_server_that_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hasty = Transport(timeout_s=0.2)
+        with pytest.raises(UpstreamDown, match="takes too long"):
+            hasty.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", "it")
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"])
