@@ -28,3 +28,8 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, where it must run: {reason}"
     return report
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their length: keys made at test time would differ between processes."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None

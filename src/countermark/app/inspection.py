@@ -72,12 +72,13 @@ class Inspection:
             def told(done: int, total: int, name: str = name) -> None:
                 progress(name, done, total)
 
+            objects = FileObjectStore(self._data_dir.log_folder(name), read_only=True)
             reports.append(
                 fsck(
                     name,
-                    auditor_of(log, keys[log.base_url]),
+                    auditor_of(log, keys[log.base_url], objects),
                     self._store,
-                    FileObjectStore(self._data_dir.log_folder(name), read_only=True),
+                    objects,
                     rows=rows,
                     progress=told,
                 )
@@ -91,8 +92,8 @@ class Inspection:
     def records(self, name: str) -> Iterator[bytes]:
         """Every record of a log, in order."""
         config = next(log for log in self._config.logs if log.name == name)
-        auditor = auditor_of(config, self._public_keys()[config.base_url])
         objects = FileObjectStore(self._data_dir.log_folder(name), read_only=True)
+        auditor = auditor_of(config, self._public_keys()[config.base_url], objects)
         recovered = recover(name, auditor.codec, self._store, objects)
         for index in range(recovered.published_size // TILE_WIDTH):
             bundle = BundleName(auditor.codec.directory, index)

@@ -14,6 +14,7 @@ from countermark.ctlog.personality import CTPersonality
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.ports.clock import Clock
+from countermark.ports.objects import ObjectStore
 from countermark.ports.signer import Signer
 from countermark.tilelog.log import Log
 from countermark.tilelog.personality import Auditor, Personality, Submission
@@ -33,10 +34,10 @@ def personality_of(log: LogConfig, signer: Signer) -> Personality:
     return ShardPersonality(shard_of(log, signer.public_key), signer)
 
 
-def auditor_of(log: LogConfig, public_key: PublicKey) -> Auditor:
-    """What checks `log` from outside, for `fsck`."""
+def auditor_of(log: LogConfig, public_key: PublicKey, objects: ObjectStore) -> Auditor:
+    """What checks `log` from outside, for `fsck`; `objects` are the log's own."""
     if log.kind == "ct":
-        return CTAuditor(log.origin, public_key)
+        return CTAuditor(log.origin, public_key, objects)
     return ShardAuditor(shard_of(log, public_key))
 
 

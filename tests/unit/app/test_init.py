@@ -208,7 +208,9 @@ def test_logs_exist_with_their_genesis_entries(data_dir: DataDir) -> None:
     for name, size in (("rekor-v1-1", 2), ("ct-main", 0)):
         log = config.log(name)
         objects = FileObjectStore(data_dir.log_folder(name))
-        report = fsck(name, auditor_of(log, keys.signer(log.key).public_key), store, objects)
+        report = fsck(
+            name, auditor_of(log, keys.signer(log.key).public_key, objects), store, objects
+        )
         assert report.problems == ()
         assert store.head(name).tree_size == store.published_size(name) == size
         assert objects.fetch("checkpoint") == store.head(name).signed
