@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -91,6 +92,36 @@ def test_a_gibibyte_is_signed_and_verified_in_little_memory(
     policy = ("--identity", ADA, "--issuer", instance.issuer)
     peaks = [_peak_kib(instance, "verify", *policy, str(file)) for file in (small, big)]
     assert peaks[1] < peaks[0] + 16 * 1024, f"{peaks} KiB"
+
+
+def test_signing_stops_at_ctrl_c(instance: Running, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(64 * GIBIBYTE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "countermark", "sign", "--email", ADA, str(big)],
+        env=instance.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    opened = Path(f"/proc/{process.pid}/fd")
+    deadline = time.monotonic() + 60
+    while not any(_target(link) == str(big) for link in opened.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["big"]
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def _peak_kib(instance: Running, *arguments: str) -> int:
