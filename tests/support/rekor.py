@@ -4,14 +4,12 @@
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from countermark.core.intoto.envelope import pae
+from tests.support.vectors import vectors
 
 IN_TOTO = "application/vnd.in-toto+json"
 
@@ -120,17 +119,10 @@ def pem_of(*certificates: x509.Certificate) -> str:
 
 
 def vector(path: str) -> bytes:
-    """A file of the Rekor test data."""
-    folder = os.environ.get("COUNTERMARK_VECTORS")
-    root = Path(folder) if folder else Path(__file__).parents[3] / "shared" / "vectors"
-    if not root.is_dir():
-        pytest.skip("the test data is not here")
-    return (root / path).read_bytes()
+    """A file of the test data; skips the test if that is absent."""
+    return vectors(path).read_bytes()
 
 
 def vector_folders(path: str) -> list[Path]:
     """The folders below a folder of the test data."""
-    vector(f"{path}/../README.md")
-    folder = os.environ.get("COUNTERMARK_VECTORS")
-    root = Path(folder) if folder else Path(__file__).parents[3] / "shared" / "vectors"
-    return sorted(item for item in (root / path).iterdir() if item.is_dir())
+    return sorted(item for item in vectors(path).iterdir() if item.is_dir())
