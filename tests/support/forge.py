@@ -74,6 +74,7 @@ class Plan:
         envelope: whether a statement is signed instead of the artifact.
         kind: v1 kind for envelopes: ``dsse`` or ``intoto``.
         name, issuer: whom the certificate names.
+        issuer_v2: another issuer in the newer extension; empty to leave that out.
         curve: of the signer's key.
         made_at: when everything happens.
         integrated_at, stamped_at: other times for log and timestamp.
@@ -93,6 +94,7 @@ class Plan:
     kind: str = "dsse"
     name: x509.GeneralName = field(default_factory=lambda: x509.RFC822Name(NAME))
     issuer: str = ISSUER
+    issuer_v2: str | None = None
     curve: ec.EllipticCurve = field(default_factory=ec.SECP256R1)
     made_at: datetime = NOW
     integrated_at: datetime | None = None
@@ -182,8 +184,10 @@ class Forge:
             )
             .add_extension(x509.SubjectAlternativeName([plan.name]), critical=True)
             .add_extension(fulcio(1, plan.issuer.encode()), critical=False)
-            .add_extension(fulcio(8, utf8(plan.issuer)), critical=False)
         )
+        issuer_v2 = plan.issuer if plan.issuer_v2 is None else plan.issuer_v2
+        if issuer_v2:
+            builder = builder.add_extension(fulcio(8, utf8(issuer_v2)), critical=False)
         for extension, critical in plan.extensions:
             builder = builder.add_extension(extension, critical)
         without = builder.sign(self.ca_key, hashes.SHA256())

@@ -22,12 +22,7 @@ def parse_object(data: bytes, what: str, *, limit: int) -> JSONObject:
         raise FormatError(what, f"is larger than {limit} bytes")
     text = from_utf8(data, what)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(what, "is not JSON, or not JSON that can be trusted") from error
     return as_object(value, what)
@@ -159,3 +154,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_number(literal: str) -> None:
     raise ValueError(f"{literal[:32]} is not an integer")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number
+)

@@ -7,6 +7,7 @@ looked at when they are needed, so one that cannot be used only refuses what dep
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from countermark.core.bundle import protojson
@@ -77,17 +78,7 @@ class TransparencyLog(NamedTuple):
     @property
     def public_key(self) -> PublicKey:
         """The log's key. Raises FormatError or AlgorithmRefused if it cannot be used."""
-        what = f"key of log {self.base_url}"
-        if self.key_details.startswith("PKCS1_RSA"):
-            # Staging's oldest CT log: a bare RSAPublicKey, though its id is that of the SPKI.
-            spki = der.sequence(
-                der.sequence(der.oid(_OID_RSA), der.NULL_VALUE), der.bit_string(self.key_bytes)
-            )
-            return PublicKey.from_spki(spki, what)
-        key = PublicKey.from_spki(self.key_bytes, what)
-        if key.details != self.key_details:
-            raise AlgorithmRefused(f"{what} is {key.details}, declared as {self.key_details}")
-        return key
+        return _public_key(self.key_bytes, self.key_details, f"key of log {self.base_url}")
 
 
 class CertificateAuthority(NamedTuple):
@@ -112,7 +103,7 @@ class CertificateAuthority(NamedTuple):
     @property
     def certificates(self) -> tuple[Certificate, ...]:
         """The chain, parsed. Raises FormatError."""
-        return tuple(Certificate.parse(data, f"chain of {self.uri}") for data in self.chain)
+        return _certificates(self.chain, self.uri)
 
 
 class TrustedRoot(NamedTuple):
@@ -159,6 +150,23 @@ class TrustedRoot(NamedTuple):
     def serialize(self) -> bytes:
         """The file, indented, final newline; ``parse`` gives the same value back."""
         return json.dumps(self.to_json(), indent=2, ensure_ascii=False).encode("utf-8") + b"\n"
+
+
+@lru_cache(maxsize=256)
+def _public_key(data: bytes, details: str, what: str) -> PublicKey:
+    if details.startswith("PKCS1_RSA"):
+        # Staging's oldest CT log: a bare RSAPublicKey, though its id is that of the SPKI.
+        algorithm = der.sequence(der.oid(_OID_RSA), der.NULL_VALUE)
+        return PublicKey.from_spki(der.sequence(algorithm, der.bit_string(data)), what)
+    key = PublicKey.from_spki(data, what)
+    if key.details != details:
+        raise AlgorithmRefused(f"{what} is {key.details}, declared as {details}")
+    return key
+
+
+@lru_cache(maxsize=256)
+def _certificates(chain: tuple[bytes, ...], uri: str) -> tuple[Certificate, ...]:
+    return tuple(Certificate.parse(data, f"chain of {uri}") for data in chain)
 
 
 def _logs(tree: JSONObject, name: str) -> tuple[TransparencyLog, ...]:

@@ -42,12 +42,20 @@ def verify_chain(
     """
     if not issuers:
         raise ChainInvalid("there is no issuer certificate")
-    check_leaf(leaf, purpose)
     _check_valid_at(leaf, at, "the certificate")
-    child = leaf
-    for depth, issuer in enumerate(issuers):
-        _check_issuer(issuer, purpose, certificates_below=depth)
+    for issuer in issuers:
         _check_valid_at(issuer, at, "an issuer's certificate")
+    _verify_path(leaf.der, tuple(issuer.der for issuer in issuers), purpose)
+
+
+@lru_cache(maxsize=256)
+def _verify_path(leaf_der: bytes, issuer_ders: tuple[bytes, ...], purpose: str) -> None:
+    # Remembered, since nothing in it depends on time: signers use a certificate several times.
+    child = Certificate.parse(leaf_der)
+    check_leaf(child, purpose)
+    for depth, data in enumerate(issuer_ders):
+        issuer = Certificate.parse(data)
+        _check_issuer(issuer, purpose, certificates_below=depth)
         if child.issuer != issuer.subject:
             raise ChainInvalid("the certificate was issued under another name")
         _verify_issued(child.der, issuer.der)
@@ -99,7 +107,7 @@ def _utc(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _verify_issued(child_der: bytes, issuer_der: bytes) -> None:
     # Remembered: an authority's own chain is the same for every bundle, and P-384 dominates.
     child, issuer = Certificate.parse(child_der), Certificate.parse(issuer_der)

@@ -9,14 +9,15 @@ clients wrote their PEM in more than one way.
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from countermark.core.bundle import protojson
 from countermark.core.bundle.bundle import MessageSignature, TransparencyLogEntry
 from countermark.core.bundle.protojson import JSONObject
 from countermark.core.crypto.certificate import Certificate
-from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
-from countermark.core.encoding import from_base64, from_utf8
+from countermark.core.crypto.keys import PublicKey, decode_pem_blocks, encode_pem
+from countermark.core.encoding import from_base64, from_utf8, to_base64
 from countermark.core.errors import AlgorithmRefused, InclusionInvalid
 from countermark.core.intoto.envelope import Envelope
 from countermark.core.verify.artifact import Artifact
@@ -151,6 +152,8 @@ def _check_signature(encoded: str, signed: Signed) -> None:
 
 
 def _check_verifier(encoded: str, signed: Signed) -> None:
+    if signed.certificate is not None and encoded == _pem_base64(signed.certificate.der):
+        return  # as every current client writes it
     what = "log entry's verifier"
     pem = from_utf8(from_base64(encoded, what), what)
     label, data = decode_pem_blocks(pem, what)[0]
@@ -160,6 +163,11 @@ def _check_verifier(encoded: str, signed: Signed) -> None:
         expected = ("PUBLIC KEY", signed.key.spki)
     if (label, data) != expected:
         raise InclusionInvalid("the log entry records another signer")
+
+
+@lru_cache(maxsize=256)
+def _pem_base64(certificate_der: bytes) -> str:
+    return to_base64(encode_pem("CERTIFICATE", certificate_der).encode("ascii"))
 
 
 # By kind, version and whether an envelope was signed.

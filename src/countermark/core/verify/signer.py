@@ -5,6 +5,7 @@ The extensions are those of 1.3.6.1.4.1.57264.1.N: N from 1 to 6 hold bare UTF-8
 DER UTF8String.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from countermark.core.crypto import der
@@ -62,19 +63,25 @@ class SignerIdentity(NamedTuple):
         Raises FormatError for fields that cannot be read, IdentityMismatch for a certificate
         that names nobody, several, or two issuers.
         """
-        names = leaf.subject_alternative_names()
-        if len(names) != 1:
-            raise IdentityMismatch(f"the certificate has {len(names)} names instead of one")
-        values = _fulcio_extensions(leaf)
-        issuers = {values.pop(_ISSUER_V1, ""), values.pop(_ISSUER_V2, "")} - {""}
-        if len(issuers) > 1:
-            raise IdentityMismatch("the certificate names two different issuers of its identity")
-        issuer = issuers.pop() if issuers else ""
-        return cls(names[0].kind, names[0].value, issuer, tuple(sorted(values.items())))
+        return _identity(leaf.der)
 
     def extension(self, number: int) -> str | None:
         """The text of extension N, None if the certificate does not have it."""
         return dict(self.extensions).get(number)
+
+
+@lru_cache(maxsize=256)
+def _identity(leaf_der: bytes) -> SignerIdentity:
+    leaf = Certificate.parse(leaf_der)
+    names = leaf.subject_alternative_names()
+    if len(names) != 1:
+        raise IdentityMismatch(f"the certificate has {len(names)} names instead of one")
+    values = _fulcio_extensions(leaf)
+    issuers = {values.pop(_ISSUER_V1, ""), values.pop(_ISSUER_V2, "")} - {""}
+    if len(issuers) > 1:
+        raise IdentityMismatch("the certificate names two different issuers of its identity")
+    issuer = issuers.pop() if issuers else ""
+    return SignerIdentity(names[0].kind, names[0].value, issuer, tuple(sorted(values.items())))
 
 
 def _fulcio_extensions(leaf: Certificate) -> dict[int, str]:

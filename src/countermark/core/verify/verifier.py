@@ -25,7 +25,7 @@ from countermark.core.bundle.trusted_root import (
 )
 from countermark.core.crypto import der
 from countermark.core.crypto.certificate import EKU_CODE_SIGNING, OID_SCT_LIST, Certificate
-from countermark.core.crypto.chain import check_leaf, verify_chain
+from countermark.core.crypto.chain import verify_chain
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.ct.sct import (
     SignedCertificateTimestamp,
@@ -185,7 +185,6 @@ class _Verification:
 
     def _chain(self, leaf: Certificate, times: list[ProvenTime]) -> Certificate:
         """Step 2: an authority that was believed, and a valid path, at every proven time."""
-        check_leaf(leaf, EKU_CODE_SIGNING)
         refusal: ChainInvalid | None = None
         for authority in self.root.certificate_authorities:
             issuers = authority.certificates
@@ -205,12 +204,8 @@ class _Verification:
 
     def _sct(self, leaf: Certificate, issuer: Certificate) -> None:
         """Step 3: embedded SCTs of trusted CT logs; those of unknown logs are passed over."""
-        extension = leaf.extension(OID_SCT_LIST)
-        if extension is None:
-            raise SCTInvalid("the certificate carries no SCT")
-        scts = parse_sct_list(der.decode(extension.value, "SCT list", der.OCTET_STRING).content)
         vouching: dict[str, str] = {}
-        for sct in scts:
+        for sct in _scts(leaf.der):
             time = _from_ms(sct.timestamp_ms)
             for log in self.root.ctlogs:
                 if log.log_id == sct.log_id and log.validity.covers(time):
@@ -303,7 +298,15 @@ class _Verification:
         raise SignatureInvalid("the signed statement is about other artifacts")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
+def _scts(leaf_der: bytes) -> tuple[SignedCertificateTimestamp, ...]:
+    extension = Certificate.parse(leaf_der).extension(OID_SCT_LIST)
+    if extension is None:
+        raise SCTInvalid("the certificate carries no SCT")
+    return parse_sct_list(der.decode(extension.value, "SCT list", der.OCTET_STRING).content)
+
+
+@lru_cache(maxsize=256)
 def _verify_sct(
     leaf_der: bytes, issuer_der: bytes, sct: SignedCertificateTimestamp, key: PublicKey
 ) -> None:
@@ -327,4 +330,4 @@ def _name(authority: CertificateAuthority) -> str:
 
 
 def _utc(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{time.isoformat(' ', 'seconds')[:19]} UTC"
