@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTP server that answers what a test tells it to, and keeps what it was asked."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,10 @@ class Script:
 
 
 @contextmanager
-def scripted(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Script]:
-    """Serve `answers` on a free loopback port."""
+def scripted(
+    *answers: tuple[int, dict[str, str], bytes], tls: tuple[str, str] | None = None
+) -> Iterator[Script]:
+    """Serve `answers` on a free loopback port; with TLS, given files of certificate and key."""
     script = Script(answers=list(answers))
 
     class Handler(BaseHTTPRequestHandler):
@@ -58,7 +61,13 @@ def scripted(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Script]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    script.url = f"http://localhost:{server.server_port}"
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    script.url = f"http{'s' if tls else ''}://localhost:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

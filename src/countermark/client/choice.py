@@ -10,8 +10,8 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib import resources
 
+import countermark
 from countermark.client.instances import InstanceRecord, home_dir, load_instances
 from countermark.core.bundle.signing_config import SigningConfig, parse_trust_config
 from countermark.core.bundle.trusted_root import TrustedRoot
@@ -181,12 +181,12 @@ def _is_local(record: InstanceRecord) -> bool:
 
 
 def _shipped(name: str) -> Instance:
-    folder, stem = resources.files("countermark.trust_data"), _SHIPPED[name]
+    stem = os.path.join(os.path.dirname(countermark.__file__), "trust_data", _SHIPPED[name])
     return Instance(
         name=name,
         url="",
-        trusted_root=TrustedRoot.parse((folder / f"{stem}_trusted_root.json").read_bytes()),
-        signing_config=SigningConfig.parse((folder / f"{stem}_signing_config.json").read_bytes()),
+        trusted_root=TrustedRoot.parse(_read(f"{stem}_trusted_root.json")),
+        signing_config=SigningConfig.parse(_read(f"{stem}_signing_config.json")),
     )
 
 

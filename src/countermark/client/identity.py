@@ -18,7 +18,6 @@ from countermark.client.ambient import ambient_token
 from countermark.client.choice import Instance, configured_email
 from countermark.client.instances import read_private_file
 from countermark.client.logins import load_login
-from countermark.client.oauth import log_in
 from countermark.client.transport import Transport, check, is_loopback
 from countermark.core.bundle.signing_config import select_one
 from countermark.core.encoding import from_utf8
@@ -141,6 +140,8 @@ def local_token(instance: Instance, transport: Transport, email: str) -> str:
 
 def browser_token(instance: Instance, transport: Transport, prompts: Prompts) -> str:
     """Have a person log in at the instance's identity provider."""
+    from countermark.client.oauth import log_in  # brings an HTTP server along
+
     issuer = select_one(
         instance.signing_config.oidc_urls,
         "identity provider",

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
@@ -139,6 +138,8 @@ class Transport:
             raise SettingsError(
                 f"{what}: {url} is neither https nor on this machine, so nothing is sent there"
             )
+        from urllib.request import getproxies, proxy_bypass  # slow, and not for this machine
+
         proxy = None if proxy_bypass(host) else getproxies().get("https")
         if not proxy:
             return self._direct

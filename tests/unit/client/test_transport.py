@@ -6,8 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from countermark.client.transport import Transport, check, is_loopback, printable
 from countermark.core.errors import (
@@ -164,3 +170,70 @@ def test_other_machines(host: str) -> None:
 def test_foreign_text_is_shortened() -> None:
     assert printable("a" * 1000) == "a" * 299 + "…"
     assert printable(" a\r\nb\u202ec ") == "a b c"
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A TLS server for ``localhost``: its URL, and the file of its private certificate."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key_file = str(folder / "cert.pem"), str(folder / "key.pem")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(tz=UTC)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
+    )
+    Path(certificate).write_bytes(built.public_bytes(Encoding.PEM))
+    Path(key_file).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with scripted((200, {}, b"private"), tls=(certificate, key_file)) as server:
+        yield server.url, certificate
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    transport: Transport, tls: tuple[str, str]
+) -> None:
+    with pytest.raises(UpstreamDown, match="no certificate that this machine trusts") as raised:
+        transport.get(tls[0], "the CA")
+    assert "SSL_CERT_FILE" in raised.value.__notes__[0]
+
+
+def test_a_private_authority_can_be_named(
+    tls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", tls[1])
+    opened = Transport(timeout_s=2)
+    assert opened.get(tls[0], "the CA").body == b"private"
+    opened.close()
+
+
+def test_a_proxy_carries_https_to_other_machines_and_nothing_else(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(UpstreamDown):
+            transport.get("https://log.example/", "the log")
+        thread.join(5)
+        with scripted((200, {}, b"direct")) as server:
+            assert transport.get(server.url, "it").body == b"direct"
+            transport.close()
+    assert [line.split()[:2] for line in asked] == [[b"CONNECT", b"log.example:443"]]
