@@ -61,8 +61,12 @@ def recover(name: str, codec: BundleCodec, store: LogStore, objects: ObjectStore
     if len(staged) != head.tree_size - published:
         raise InvariantBroken(f"log {name}: entries are missing between {published} and its head")
     try:
-        tree = GrowingTree(published, _edge(name, objects, published))
+        edge = _edge(name, objects, published)
+        tree = GrowingTree(published, edge)
         records = _bundle_start(name, codec, objects, published)
+        # They will be part of wider bundles: damage must not be published again as if it were new.
+        if list(map(codec.leaf_hash, records)) != edge.get(0, []):
+            raise FormatError("entry bundle", "differs from its tile")
         hashes = [codec.leaf_hash(leaf.record) for leaf in staged]
     except FormatError as error:
         raise InvariantBroken(f"log {name}: what is stored is damaged: {error}") from error

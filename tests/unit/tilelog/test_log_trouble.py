@@ -193,6 +193,7 @@ def test_another_writer_stops_the_log() -> None:
 
     async def work(log: Log) -> None:
         await add_all(log, ["a"])
+        await published(log, 1)  # else the rival opens stores that are about to change
         store, objects = stores.open()
         rival = Log.open(NAME, TextLog(), store, objects, ManualClock(), HASTY)
         run = asyncio.create_task(rival.run())
