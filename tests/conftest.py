@@ -31,5 +31,5 @@ def pytest_runtest_makereport(
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name bytes by their length: keys made at test time would differ between processes."""
-    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+    """Number bytes instead of printing them: what is made at test time differs each time."""
+    return "bytes" if isinstance(val, bytes) else None
