@@ -16,11 +16,14 @@ import json
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from countermark.httpkit.cycle import Cycle
 
 _NEVER: Final = float("inf")
 
@@ -150,7 +153,35 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.pipeline) >= self._limits.ahead:
             raise OverflowError("too many requests sent ahead")
         self._enter(_Phase.BODY, self._limits.body_s)
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        target = httptools.parse_url(self.url)
+        scope["raw_path"] = target.path
+        scope["path"] = path = target.path.decode("ascii")
+        if "%" in path:
+            scope["path"] = unquote(path)
+        scope["query_string"] = target.query or b""
+        previous = self.cycle
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if previous is None or previous.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # sent ahead: it has to wait for its turn
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         """The request is whole; from now on the time is ours."""
