@@ -7,12 +7,12 @@
 It believes nothing but the log's public key. Every fault test ends with it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from countermark.core.errors import FormatError, InvariantBroken, NotFound, VerificationError
+from countermark.core.errors import FormatError, InvariantBroken
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.integrate import GrowingTree, TreeView
 from countermark.core.tlog.merkle import HASH_BYTES
@@ -22,30 +22,17 @@ from countermark.core.tlog.tiles import (
     BundleName,
     TileName,
     changed_tiles,
-    levels,
-    parse_path,
     partial_tiles,
-    partial_widths,
     widest,
 )
 from countermark.ports.log_store import EntryRow, LogStore, StagedLeaf
 from countermark.ports.objects import ObjectStore
 from countermark.tilelog.personality import Auditor
+from countermark.tilelog.problems import Problem, Problems, TooManyProblems
+from countermark.tilelog.published import PublishedObjects
 from countermark.tilelog.recover import read_checkpoint
 
-_MAX_PROBLEMS = 1000
 Progress: TypeAlias = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is not as it should be: where, and what is wrong with it."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +85,6 @@ def fsck(
     return _Fsck(name, auditor, store, objects, rows=rows).run(progress)
 
 
-class _TooMany(Exception):
-    """Too many problems to go on listing them."""
-
-
 class _Fsck:
     def __init__(
         self, name: str, auditor: Auditor, store: LogStore, objects: ObjectStore, *, rows: bool
@@ -116,26 +99,26 @@ class _Fsck:
         self._published = store.published_size(name)
         self._tree = GrowingTree()
         self._last_time_ms = 0
-        self._compared = 0
-        self._problems: list[Problem] = []
+        self._problems = Problems()
+        self._public = PublishedObjects(objects, self._problems)
 
     def run(self, progress: Progress | None) -> FsckReport:
         root_hash = None
-        with suppress(_TooMany):
+        with suppress(TooManyProblems):
             root_hash = self._check_everything(progress)
         return FsckReport(
             self._name,
             self._head.tree_size,
             self._published,
             root_hash,
-            self._compared,
-            tuple(self._problems),
+            self._public.compared,
+            self._problems.found,
         )
 
     def _check_everything(self, progress: Progress | None) -> bytes | None:
         """Go through the log; the root hash, if all records could be read."""
         head = self._head
-        with self._problem_in("head"):
+        with self._problems.caught("head"):
             self._auditor.check_head(head)
         public = self._public_checkpoint()
         for start in range(0, head.tree_size, TILE_WIDTH):
@@ -148,13 +131,15 @@ class _Fsck:
                     self._check_rows(start, records)
             if progress is not None:
                 progress(end, head.tree_size)
-        self._check_stray_objects()
+        self._public.check_strays(self._codec.directory, head.tree_size)
         if self._tree.size != head.tree_size:
             return None
         view = self._tree.view()
         for name in partial_tiles(head.tree_size):
             self._check_tile(name, view)
-        self._expect(view.root_hash == head.root_hash, "head", "has another root hash than the log")
+        self._problems.expect(
+            view.root_hash == head.root_hash, "head", "has another root hash than the log"
+        )
         return view.root_hash
 
     # --- records and what derives from them -------------------------------------------------
@@ -163,30 +148,34 @@ class _Fsck:
         """The records of one bundle: what is published of it, then what is staged."""
         name = BundleName(self._codec.directory, start // TILE_WIDTH)
         needed = max(0, min(end, self._published) - start)
-        stored = self._stored(name)
+        stored = self._public.stored(name)
         widths = sorted(width for width in stored if width >= needed)
         records: list[bytes] = []
         if needed:
             if not widths:
-                self._report(name.path, "is missing")
+                self._problems.report(name.path, "is missing")
                 return None
             try:
                 records += self._codec.split(stored[widths[0]])
             except FormatError as error:
-                self._report(name.path, str(error))
+                self._problems.report(name.path, str(error))
                 return None
             if len(records) != widths[0]:
-                self._report(name.path, f"holds {len(records)} records instead of {widths[0]}")
+                self._problems.report(
+                    name.path, f"holds {len(records)} records instead of {widths[0]}"
+                )
                 return None
         records = records[:needed]
         staged = self._store.staged(self._name, start + needed, end)
         records += [leaf.record for leaf in staged]
         if len(records) != end - start:
-            self._report(f"entries {start} to {end}", "some are neither published nor staged")
+            self._problems.report(
+                f"entries {start} to {end}", "some are neither published nor staged"
+            )
             return None
         if self._with_rows:
             self._check_staged(staged)
-        self._compare(name, stored, lambda width: self._frames(records[:width]), end - start)
+        self._public.compare(name, stored, lambda width: self._frames(records[:width]), end - start)
         return records
 
     def _frames(self, records: Sequence[bytes]) -> bytes:
@@ -199,11 +188,11 @@ class _Fsck:
         try:
             hashes = list(map(leaf_hash, records))
         except FormatError as error:
-            self._report(f"entries from {start}", str(error))
+            self._problems.report(f"entries from {start}", str(error))
             return
         if public is not None and start < public.tree_size <= start + len(hashes):
             tree.append(hashes[: public.tree_size - start])
-            self._expect(
+            self._problems.expect(
                 tree.view().root_hash == public.root_hash,
                 CHECKPOINT_PATH,
                 "has another root hash than the log",
@@ -219,47 +208,47 @@ class _Fsck:
     def _check_tile(self, name: TileName, view: TreeView) -> None:
         full = TileName(name.level, name.index)
         content = view.tile(name)
-        stored = self._stored(full)
+        stored = self._public.stored(full)
         needed = widest(name.level, name.index, self._published)
-        self._expect(
+        self._problems.expect(
             not needed or any(width >= needed for width in stored), full.path, "is missing"
         )
-        self._compare(full, stored, lambda width: content[: width * HASH_BYTES], name.width)
+        self._public.compare(full, stored, lambda width: content[: width * HASH_BYTES], name.width)
 
     def _check_rows(self, start: int, records: Sequence[bytes]) -> None:
         """Check what the database says of the entries, and what the log promised about them."""
         auditor, store = self._auditor, self._store
         known: list[tuple[int, bytes, bytes]] = []
         for index, record in enumerate(records, start):
-            with self._problem_in(f"entry {index}"):
+            with self._problems.caught(f"entry {index}"):
                 known.append((index, record, auditor.identity(record)))
         rows = store.find(self._name, [identity for _, _, identity in known])
         for (index, record, _), row in zip(known, rows, strict=True):
             where = f"entry {index}"
             if row is None:
-                self._report(where, "cannot be found by its identity")
+                self._problems.report(where, "cannot be found by its identity")
                 continue
             if row.index != index:
-                self._report(where, f"its identity leads to entry {row.index}")
+                self._problems.report(where, f"its identity leads to entry {row.index}")
                 continue
-            self._expect(
+            self._problems.expect(
                 self._last_time_ms <= row.time_ms <= self._head.time_ms,
                 where,
                 "its time is before that of an earlier entry or after the head's",
             )
             self._last_time_ms = max(self._last_time_ms, row.time_ms)
-            with self._problem_in(where):
+            with self._problems.caught(where):
                 auditor.check_promise(record, row)
                 for key in auditor.search_keys(record):
                     found = store.search(self._name, key, start=index, limit=1)
-                    self._expect(
+                    self._problems.expect(
                         list(found) == [index], where, f"is not found by key {key.hex()[:80]}"
                     )
 
     def _check_staged(self, staged: Sequence[StagedLeaf]) -> None:
         rows = self._store.find(self._name, [leaf.identity for leaf in staged])
         for leaf, row in zip(staged, rows, strict=True):
-            self._expect(
+            self._problems.expect(
                 row == EntryRow(leaf.index, leaf.time_ms, leaf.promise),
                 f"staged entry {leaf.index}",
                 "differs from its index row",
@@ -273,81 +262,23 @@ class _Fsck:
         try:
             public = read_checkpoint(self._name, self._objects)
         except InvariantBroken as error:
-            self._report(CHECKPOINT_PATH, str(error))
+            self._problems.report(CHECKPOINT_PATH, str(error))
             return None
         if public is None:
-            self._report(CHECKPOINT_PATH, "is missing")
+            self._problems.report(CHECKPOINT_PATH, "is missing")
             return None
         data, checkpoint = public
         if checkpoint.tree_size == head.tree_size:
-            self._expect(data == head.signed, CHECKPOINT_PATH, "is not the head's")
+            self._problems.expect(data == head.signed, CHECKPOINT_PATH, "is not the head's")
             return None
         if checkpoint.tree_size > head.tree_size:
-            self._report(
+            self._problems.report(
                 CHECKPOINT_PATH, f"is of {checkpoint.tree_size} entries, the database older"
             )
             return None
-        self._expect(
+        self._problems.expect(
             checkpoint.tree_size >= self._published,
             CHECKPOINT_PATH,
             f"is of {checkpoint.tree_size} entries, though {self._published} are published",
         )
         return checkpoint
-
-    def _stored(self, name: TileName | BundleName) -> dict[int, bytes]:
-        """What the object store has of a tile or bundle, by width. `name` is the full one."""
-        widths = partial_widths(self._objects.paths(name.partials))
-        paths = {width: f"{name.partials}{width}" for width in widths} | {TILE_WIDTH: name.path}
-        stored: dict[int, bytes] = {}
-        for width, path in paths.items():
-            with suppress(NotFound):
-                stored[width] = self._objects.fetch(path)
-        return stored
-
-    def _compare(
-        self,
-        name: TileName | BundleName,
-        stored: dict[int, bytes],
-        content: Callable[[int], bytes],
-        held: int,
-    ) -> None:
-        """Compare every stored width with what it should be; `held` is the widest there can be."""
-        self._compared += len(stored)
-        for width, data in stored.items():
-            where = name.path if width == TILE_WIDTH else f"{name.partials}{width}"
-            if width > held:
-                self._report(where, "is beyond the head")
-            else:
-                self._expect(data == content(width), where, "is not what the entries lead to")
-
-    def _check_stray_objects(self) -> None:
-        size = self._head.tree_size
-        for path in self._objects.paths("tile/"):
-            try:
-                name = parse_path(path)
-            except FormatError:
-                self._report(path, "does not belong to a log")
-                continue
-            if isinstance(name, TileName):
-                there = name.level < levels(size) and widest(name.level, name.index, size)
-            else:
-                there = name.directory == self._codec.directory and widest(0, name.index, size)
-            self._expect(bool(there), path, "does not belong to this log")
-
-    # --- problems ----------------------------------------------------------------------------
-
-    @contextmanager
-    def _problem_in(self, where: str) -> Iterator[None]:
-        try:
-            yield
-        except (FormatError, VerificationError) as error:
-            self._report(where, str(error))
-
-    def _expect(self, condition: bool, where: str, what: str) -> None:
-        if not condition:
-            self._report(where, what)
-
-    def _report(self, where: str, what: str) -> None:
-        self._problems.append(Problem(where, what))
-        if len(self._problems) >= _MAX_PROBLEMS:
-            raise _TooMany

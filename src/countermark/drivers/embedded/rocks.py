@@ -4,58 +4,34 @@
 Opened by one process alone, never across a fork. RocksDB would carry on by itself after a failed
 write and might show that round or drop it; so the first failure kills the driver, the process
 ends, and the next one reads back what really became durable.
-
-Layout, by column family; numbers are big-endian, a log's number has 4 bytes::
-
-    default   "L" name             → log number
-              "H" log              → head
-              "P" log              → published size
-    rows      log identity         → index 8, time_ms 8, promise
-    search    log len(key) 2 key index 8 → (empty)
-    staged    log first index 8    → the leaves of one round, msgpack
-
-Rows are found by exact key and have a Bloom filter; search rows are only scanned and have none.
-Staged rounds live apart so that their bytes, soon deleted, never reach the other families' files.
 """
 
-import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
-    DBRecoveryMode,
-    Options,
-    Rdict,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import Rdict, WriteBatch, WriteOptions
 
 from countermark.core.errors import Conflict, InvariantBroken, NotFound, OutcomeUnknown
+from countermark.drivers.embedded.rocks_layout import (
+    LOG_NUMBER,
+    ROW,
+    ROWS,
+    SEARCH,
+    SIZE,
+    STAGED,
+    decode_head,
+    decode_round,
+    decode_row,
+    encode_head,
+    encode_round,
+    open_options,
+    search_prefix,
+)
 from countermark.ports.log_store import EntryRow, Head, StagedLeaf
 
 T = TypeVar("T")
-
-_MIB = 1024 * 1024
-_MEMTABLES_BYTES = 32 * _MIB  # of all families together; the rest of the budget is Python's
-_CACHE_BYTES = 64 * _MIB
-_WAL_BYTES = 64 * _MIB  # replayed at start: bounds how long that takes
-_BLOOM_BITS = 10
-
-_LOG = struct.Struct(">I")
-_SIZE = struct.Struct(">Q")
-_ROW = struct.Struct(">QQ")
-_HEAD = struct.Struct(">QQ32s")
-
-# identity, record, time_ms, promise, search keys; the index follows from the key and the place.
-_Staged = list[tuple[bytes, bytes, int, bytes, tuple[bytes, ...]]]
-_encode_staged = msgspec.msgpack.Encoder().encode
-_decode_staged = msgspec.msgpack.Decoder(_Staged).decode
 
 
 class RocksLogStore:
@@ -69,7 +45,7 @@ class RocksLogStore:
         """
         if not create and not (path / "CURRENT").exists():
             raise NotFound(f"there is no database in {path}")
-        options, families = _options()
+        options, families = open_options()
         if create:
             options.create_if_missing(True)
             options.create_missing_column_families(True)
@@ -78,18 +54,18 @@ class RocksLogStore:
             self._db = Rdict(str(path), options, column_families=families)
         except Exception as error:  # rocksdict has no narrower class
             raise InvariantBroken(f"the database in {path} cannot be opened: {error}") from error
-        self._rows = self._db.get_column_family("rows")
-        self._search = self._db.get_column_family("search")
-        self._staged = self._db.get_column_family("staged")
-        self._rows_family = self._db.get_column_family_handle("rows")
-        self._search_family = self._db.get_column_family_handle("search")
-        self._staged_family = self._db.get_column_family_handle("staged")
+        self._rows = self._db.get_column_family(ROWS)
+        self._search = self._db.get_column_family(SEARCH)
+        self._staged = self._db.get_column_family(STAGED)
+        self._rows_family = self._db.get_column_family_handle(ROWS)
+        self._search_family = self._db.get_column_family_handle(SEARCH)
+        self._staged_family = self._db.get_column_family_handle(STAGED)
         self._synced = WriteOptions()
         self._synced.sync = True
         self._numbers: dict[str, bytes] = self._read(self._load_numbers)
         # No other process can open the database, so these are its heads.
         self._heads = {
-            log: _decode_head(self._fetch(self._db, b"H" + number))
+            log: decode_head(self._fetch(self._db, b"H" + number))
             for log, number in self._numbers.items()
         }
         # First index and size of each staged round, oldest first.
@@ -101,11 +77,11 @@ class RocksLogStore:
         """See `LogStore`."""
         if log in self._numbers:
             raise Conflict(f"log {log} exists")
-        number = _LOG.pack(len(self._numbers) + 1)
+        number = LOG_NUMBER.pack(len(self._numbers) + 1)
         batch = WriteBatch(raw_mode=True)
         batch.put(b"L" + log.encode(), number)
-        batch.put(b"H" + number, _encode_head(head))
-        batch.put(b"P" + number, _SIZE.pack(0))
+        batch.put(b"H" + number, encode_head(head))
+        batch.put(b"P" + number, SIZE.pack(0))
         self._write(batch)
         self._numbers[log] = number
         self._heads[log] = head
@@ -129,19 +105,15 @@ class RocksLogStore:
         if self.head(log) != old_head:
             raise Conflict(f"log {log} has another head than the one of {old_head.tree_size}")
         batch = WriteBatch(raw_mode=True)
-        put, pack_row, pack_index = batch.put, _ROW.pack, _SIZE.pack
+        put, pack_row, pack_index = batch.put, ROW.pack, SIZE.pack
         rows, search = self._rows_family, self._search_family
         for leaf in leaves:
             put(number + leaf.identity, pack_row(leaf.index, leaf.time_ms) + leaf.promise, rows)
             for key in leaf.search_keys:
                 put(number + len(key).to_bytes(2) + key + pack_index(leaf.index), b"", search)
-        staged = [
-            (leaf.identity, leaf.record, leaf.time_ms, leaf.promise, leaf.search_keys)
-            for leaf in leaves
-        ]
         first = old_head.tree_size
-        put(number + pack_index(first), _encode_staged(staged), self._staged_family)
-        put(b"H" + number, _encode_head(new_head))
+        put(number + pack_index(first), encode_round(leaves), self._staged_family)
+        put(b"H" + number, encode_head(new_head))
         self._write(batch)
         self._heads[log] = new_head
         self._rounds[log].append((first, len(leaves)))
@@ -154,11 +126,11 @@ class RocksLogStore:
         keys: list[str | int | float | bytes | bool] = [number + item for item in identities]
         # One call for all: each call gives the interpreter's lock away and waits to get it back.
         values = self._read(lambda: self._rows.get(keys))
-        return [None if value is None else _decode_row(value) for value in values or ()]
+        return [None if value is None else decode_row(value) for value in values or ()]
 
     def search(self, log: str, key: bytes, *, start: int = 0, limit: int) -> Sequence[int]:
         """See `LogStore`."""
-        prefix = _search_prefix(self._number(log), key)
+        prefix = search_prefix(self._number(log), key)
         return self._read(lambda: self._scan(prefix, start, limit))
 
     def staged(self, log: str, start: int, end: int) -> Sequence[StagedLeaf]:
@@ -168,23 +140,23 @@ class RocksLogStore:
         leaves: list[StagedLeaf] = []
         for first, count in self._rounds[log]:
             if first < end and first + count > start:
-                data = self._fetch(self._staged, number + _SIZE.pack(first))
-                leaves += _decode_leaves(first, data)
+                data = self._fetch(self._staged, number + SIZE.pack(first))
+                leaves += decode_round(first, data)
         return [leaf for leaf in leaves if start <= leaf.index < end]
 
     def published_size(self, log: str) -> int:
         """See `LogStore`."""
-        return int(_SIZE.unpack(self._fetch(self._db, b"P" + self._number(log)))[0])
+        return int(SIZE.unpack(self._fetch(self._db, b"P" + self._number(log)))[0])
 
     def drop_staged(self, log: str, size: int) -> None:
         """See `LogStore`."""
         number = self._number(log)
         rounds = self._rounds[log]
         batch = WriteBatch(raw_mode=True)
-        batch.put(b"P" + number, _SIZE.pack(size))
+        batch.put(b"P" + number, SIZE.pack(size))
         done = [first for first, count in rounds if first + count <= size]
         for first in done:
-            batch.delete(number + _SIZE.pack(first), self._staged_family)
+            batch.delete(number + SIZE.pack(first), self._staged_family)
         self._write(batch)
         for _ in done:
             rounds.popleft()
@@ -246,7 +218,8 @@ class RocksLogStore:
         cursor = self._staged.iter()
         cursor.seek(number)
         while cursor.valid() and (key := cursor.key())[:4] == number:
-            rounds.append((_SIZE.unpack(key[4:])[0], len(_decode_staged(cursor.value()))))
+            first = SIZE.unpack(key[4:])[0]
+            rounds.append((first, len(decode_round(first, cursor.value()))))
             cursor.next()
         cursor.status()
         return rounds
@@ -254,73 +227,9 @@ class RocksLogStore:
     def _scan(self, prefix: bytes, start: int, limit: int) -> list[int]:
         found: list[int] = []
         cursor = self._search.iter()
-        cursor.seek(prefix + _SIZE.pack(start))
+        cursor.seek(prefix + SIZE.pack(start))
         while len(found) < limit and cursor.valid() and (key := cursor.key()).startswith(prefix):
-            found.append(_SIZE.unpack(key[len(prefix) :])[0])
+            found.append(SIZE.unpack(key[len(prefix) :])[0])
             cursor.next()
         cursor.status()
         return found
-
-
-def _options() -> tuple[Options, dict[str, Options]]:
-    cache = Cache(_CACHE_BYTES)
-
-    def family(*, bloom: bool) -> Options:
-        options = Options(raw_mode=True)
-        table = BlockBasedOptions()
-        table.set_block_cache(cache)
-        table.set_cache_index_and_filter_blocks(True)
-        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
-        if bloom:
-            table.set_bloom_filter(_BLOOM_BITS, False)
-            options.set_memtable_prefix_bloom_ratio(0.02)
-            options.set_memtable_whole_key_filtering(True)
-        options.set_block_based_table_factory(table)
-        options.set_compression_type(DBCompressionType.none())  # hashes and signatures
-        options.set_write_buffer_size(_MEMTABLES_BYTES // 2)
-        options.set_level_compaction_dynamic_level_bytes(True)
-        return options
-
-    options = family(bloom=False)
-    options.set_db_write_buffer_size(_MEMTABLES_BYTES)
-    options.set_max_total_wal_size(_WAL_BYTES)
-    options.set_max_background_jobs(2)
-    options.set_max_open_files(512)
-    options.set_keep_log_file_num(2)
-    options.set_stats_dump_period_sec(0)
-    options.set_paranoid_checks(True)
-    # The default would open silently at the first damaged record and lose what follows it. A
-    # torn tail is what a crash leaves; damage before it is an error.
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-    return options, {
-        "rows": family(bloom=True),
-        "search": family(bloom=False),
-        "staged": family(bloom=False),
-    }
-
-
-def _search_prefix(number: bytes, key: bytes) -> bytes:
-    return number + len(key).to_bytes(2) + key
-
-
-def _encode_head(head: Head) -> bytes:
-    return _HEAD.pack(head.tree_size, head.time_ms, head.root_hash) + head.signed
-
-
-def _decode_head(data: bytes) -> Head:
-    tree_size, time_ms, root_hash = _HEAD.unpack_from(data)
-    return Head(tree_size, root_hash, time_ms, data[_HEAD.size :])
-
-
-def _decode_row(data: bytes) -> EntryRow:
-    index, time_ms = _ROW.unpack_from(data)
-    return EntryRow(index, time_ms, data[_ROW.size :])
-
-
-def _decode_leaves(first: int, data: bytes) -> list[StagedLeaf]:
-    return [
-        StagedLeaf(index, identity, record, time_ms, promise, keys)
-        for index, (identity, record, time_ms, promise, keys) in enumerate(
-            _decode_staged(data), first
-        )
-    ]
