@@ -136,8 +136,8 @@ def _certificates(running: Instance) -> tuple[Row, list[SigningKey]]:
         windows.append([post("/api/v2/signingCert", body, "application/json") for body in bodies])
     run_load(running.port, windows[0][:WARM], clients=CLIENTS)
     for requests in windows:
-        cost, result, floor = _windows(running, [requests], 200, clients=CLIENTS)
-        costs, results, sampled = costs + cost, results + result, sampled + floor
+        cost, window, floor = _windows(running, [requests], 200, clients=CLIENTS)
+        costs, results, sampled = costs + cost, results + window, sampled + floor
     floors_ = [s["RS256 verify"] + 2 * s["P-256 verify"] + 3 * s["P-256 sign"] for s in sampled]
     row = _row(
         f"certificate with embedded SCT, {CLIENTS} clients",
