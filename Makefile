@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TOOLS := $(or $(COUNTERMARK_TOOLS),$(HOME)/.cache/countermark-tools)
 PYTEST_WORKERS ?= 2
+KILLS ?= 1000
+SEED ?= 20261122
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format fault fuzz bench lock clean
@@ -30,8 +32,8 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-fault: $(VENV)/.dev ## the long kill test (minutes); results in docs/measurements
-	$(BIN)/python -m tests.fault.long_run
+fault: $(VENV)/.dev ## the long kill test: make fault KILLS=1000 SEED=1
+	COUNTERMARK_KILLS=$(KILLS) COUNTERMARK_SEED=$(SEED) $(BIN)/python -m pytest -s tests/fault
 
 fuzz: $(VENV)/.dev ## every property test with many more examples
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/property
