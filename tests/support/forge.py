@@ -38,12 +38,14 @@ from tests.support.made_certificates import (
     NOW,
     CurveKey,
     authority,
+    authority_identifier,
     b64,
     canonical,
     common_name,
     fulcio,
     hash_name,
     key_id,
+    key_identifier,
     key_usage,
     path_of,
     public_pem,
@@ -182,6 +184,8 @@ class Forge:
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
             )
+            .add_extension(key_identifier(key), critical=False)
+            .add_extension(authority_identifier(self.ca_key), critical=False)
             .add_extension(x509.SubjectAlternativeName([plan.name]), critical=True)
             .add_extension(fulcio(1, plan.issuer.encode()), critical=False)
         )

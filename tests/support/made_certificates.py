@@ -27,7 +27,7 @@ def authority(
     valid: tuple[datetime, datetime] = (NOW - timedelta(days=300), NOW + timedelta(days=300)),
 ) -> x509.Certificate:
     """A CA certificate."""
-    builder = _builder(name, key, issuer, valid)
+    builder = _builder(name, key, issuer, issuer_key, valid)
     builder = builder.add_extension(x509.BasicConstraints(True, path_length), critical=True)
     builder = builder.add_extension(key_usage(ca=True), critical=True)
     if purpose is not None:
@@ -47,7 +47,7 @@ def timestamper(
 ) -> x509.Certificate:
     """A timestamp authority's signing certificate."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
-    builder = _builder(name, key, issuer, valid, serial).add_extension(usage, critical)
+    builder = _builder(name, key, issuer, issuer_key, valid, serial).add_extension(usage, critical)
     builder = builder.add_extension(key_usage(), critical=True)
     return builder.sign(issuer_key, hashes.SHA384())
 
@@ -56,6 +56,7 @@ def _builder(
     name: str,
     key: CurveKey,
     issuer: str,
+    issuer_key: CurveKey,
     valid: tuple[datetime, datetime],
     serial: int | None = None,
 ) -> x509.CertificateBuilder:
@@ -67,7 +68,17 @@ def _builder(
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(valid[0])
         .not_valid_after(valid[1])
+        .add_extension(key_identifier(key), critical=False)
+        .add_extension(authority_identifier(issuer_key), critical=False)
     )
+
+
+def key_identifier(key: CurveKey) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+
+
+def authority_identifier(key: CurveKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def key_usage(*, ca: bool = False) -> x509.KeyUsage:

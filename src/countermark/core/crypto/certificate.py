@@ -40,6 +40,7 @@ _SIGNATURES = {
     "1.3.101.112": ("ED25519", ""),
 }
 _EXTENSIONS = der.context(3)
+_OID_TAG = bytes((der.OID,))
 MAX_CERTIFICATE_BYTES = 64 * 1024
 
 
@@ -272,15 +273,19 @@ def _parse_extensions(tagged: der.Element, what: str) -> tuple[Extension, ...]:
     position = 0
     while position < len(data):
         tag, start, end = der.header(data, position, len(data), what)
-        name_tag, name_start, name_end = der.header(data, start, end, what)
+        # A leaf has two dozen extensions, so the shortest form of a name is read right here.
+        if data[start : start + 1] == _OID_TAG and data[start + 1] < 0x80:
+            name_start = start + 2
+            name_end = name_start + data[start + 1]
+        else:
+            name_start = name_end = end
         value_tag, value_start, value_end = der.header(data, name_end, end, what)
         critical = value_tag == der.BOOLEAN
         if critical:
             if data[value_start:value_end] != b"\xff":  # false is the default, so not written
                 raise FormatError(what, "has an extension with a malformed critical flag")
             value_tag, value_start, value_end = der.header(data, value_end, end, what)
-        tags = (tag, name_tag, value_tag)
-        if tags != (der.SEQUENCE, der.OID, der.OCTET_STRING) or value_end != end:
+        if tag != der.SEQUENCE or value_tag != der.OCTET_STRING or value_end != end:
             raise FormatError(what, "has a malformed extension")
         oid = der.dotted(data[name_start:name_end], what)
         value = data[value_start:value_end]

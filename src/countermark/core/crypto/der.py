@@ -51,7 +51,7 @@ class Element(NamedTuple):
     def expect(self, tag: int, what: str) -> Self:
         """This element, if it has that tag."""
         if self.tag != tag:
-            raise FormatError(what, f"DER tag is 0x{self.tag:02x} instead of 0x{tag:02x}")
+            raise _unexpected(self.tag, tag, what)
         return self
 
     def reader(self, what: str) -> "Reader":
@@ -87,21 +87,29 @@ class Reader:
         element = Element(found, data[start:end], data[position:end])
         return element if tag is None or found == tag else element.expect(tag, self._what)
 
+    def content(self, tag: int) -> bytes:
+        """The content of the next element, which must have that tag."""
+        data = self._data
+        found, start, self._position = header(data, self._position, len(data), self._what)
+        if found != tag:
+            raise _unexpected(found, tag, self._what)
+        return data[start : self._position]
+
     def optional(self, tag: int) -> Element | None:
         """The next element if it has that tag, else None (and nothing is consumed)."""
         return self.read() if self.peek() == tag else None
 
     def sequence(self) -> "Reader":
         """A reader over the next element, which must be a SEQUENCE."""
-        return Reader(self.read(SEQUENCE).content, self._what)
+        return Reader(self.content(SEQUENCE), self._what)
 
     def integer(self) -> int:
         """The next element as a signed INTEGER."""
-        return decode_integer(self.read(INTEGER), self._what)
+        return _integer(self.content(INTEGER), self._what)
 
     def oid(self) -> str:
         """The next element as a dotted OBJECT IDENTIFIER."""
-        return decode_oid(self.read(OID), self._what)
+        return dotted(self.content(OID), self._what)
 
     def end(self) -> None:
         """Raise unless everything was read."""
@@ -118,20 +126,25 @@ def header(data: bytes, position: int, limit: int, what: str) -> tuple[int, int,
     if start > limit:
         raise FormatError(what, "DER ends early")
     tag, length = data[position], data[position + 1]
-    if tag & 0x1F == 0x1F:
-        raise FormatError(what, "DER has a multi-byte tag")
     if length >= 0x80:
-        size = length & 0x7F
-        if not 1 <= size <= 4:
-            raise FormatError(what, "DER length is indefinite or too long")
-        length = int.from_bytes(data[start : start + size])
-        start += size
-        if start > limit or length < 0x80 or length >> (8 * (size - 1)) == 0:
-            raise FormatError(what, "DER length is not minimal")
+        start, length = _long_length(data, start, limit, what)
     end = start + length
     if end > limit:
         raise FormatError(what, "DER ends early")
+    if tag & 0x1F == 0x1F:
+        raise FormatError(what, "DER has a multi-byte tag")
     return tag, start, end
+
+
+def _long_length(data: bytes, start: int, limit: int, what: str) -> tuple[int, int]:
+    size = data[start - 1] & 0x7F
+    if not 1 <= size <= 4:
+        raise FormatError(what, "DER length is indefinite or too long")
+    length = int.from_bytes(data[start : start + size])
+    start += size
+    if start > limit or length < 0x80 or length >> (8 * (size - 1)) == 0:
+        raise FormatError(what, "DER length is not minimal")
+    return start, length
 
 
 def decode(data: bytes, what: str, tag: int | None = None) -> Element:
@@ -145,12 +158,19 @@ def decode(data: bytes, what: str, tag: int | None = None) -> Element:
 
 def decode_integer(element: Element, what: str) -> int:
     """Signed value of an INTEGER with minimal content."""
-    content = element.expect(INTEGER, what).content
+    return _integer(element.expect(INTEGER, what).content, what)
+
+
+def _integer(content: bytes, what: str) -> int:
     if not content:
         raise FormatError(what, "DER integer is empty")
     if len(content) > 1 and content[0] == (0xFF if content[1] & 0x80 else 0):
         raise FormatError(what, "DER integer is not minimal")
     return int.from_bytes(content, signed=True)
+
+
+def _unexpected(found: int, tag: int, what: str) -> FormatError:
+    return FormatError(what, f"DER tag is 0x{found:02x} instead of 0x{tag:02x}")
 
 
 def decode_oid(element: Element, what: str) -> str:

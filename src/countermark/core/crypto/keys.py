@@ -7,9 +7,9 @@ PublicKeyDetails registry. ECDSA signatures are DER; RSA is PKCS#1 v1.5; Ed25519
 
 import hashlib
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -158,15 +158,17 @@ class PublicKey(NamedTuple):
             if self.details == "PKIX_ED25519":
                 if prehashed:
                     raise AlgorithmRefused(f"{what}: an Ed25519 key cannot check a bare digest")
-                key.verify(signature, data)  # type: ignore[call-arg]
+                cast("ed25519.Ed25519PublicKey", key).verify(signature, data)
                 return
-            if isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, data, _ecdsa(hash_name, prehashed=prehashed))
+            if self.details.startswith("PKIX_ECDSA"):
+                cast("ec.EllipticCurvePublicKey", key).verify(
+                    signature, data, _ecdsa(hash_name, prehashed=prehashed)
+                )
             else:
                 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
                 algorithm = _algorithm(hash_name, prehashed=prehashed)
-                key.verify(signature, data, PKCS1v15(), algorithm)  # type: ignore[call-arg]
+                cast("rsa.RSAPublicKey", key).verify(signature, data, PKCS1v15(), algorithm)
         except InvalidSignature as error:
             raise SignatureInvalid(f"{what} does not verify under the key") from error
         except ValueError as error:  # a digest of the wrong length
@@ -228,9 +230,9 @@ def _load(key: PublicKey) -> AnyPublicKey:
 
 def encode_pem(label: str, data: bytes) -> str:
     """PEM with 64 columns and a final newline (RFC 7468)."""
-    body = b64encode(data).decode("ascii")
-    lines = "\n".join(body[start : start + 64] for start in range(0, len(body), 64))
-    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n"
+    # 48 bytes are 64 characters, and b2a_base64 ends them with a newline.
+    lines = b"".join([b2a_base64(data[at : at + 48]) for at in range(0, len(data), 48)])
+    return f"-----BEGIN {label}-----\n{lines.decode('ascii')}-----END {label}-----\n"
 
 
 def decode_pem(text: str, what: str) -> tuple[str, bytes]:

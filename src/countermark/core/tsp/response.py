@@ -107,7 +107,7 @@ def hash_of(algorithm: der.Reader) -> str:
 def _parse_signed_data(fields: der.Reader) -> TimestampToken:
     if fields.integer() not in (1, 3, 4, 5):
         raise FormatError(_WHAT, "CMS version is unknown")
-    fields.read(der.SET)  # digest algorithms, named again by the signer
+    fields.content(der.SET)  # digest algorithms, named again by the signer
     encapsulated = fields.sequence()
     if encapsulated.oid() != OID_TST_INFO:
         raise FormatError(_WHAT, "holds no TSTInfo")
@@ -141,7 +141,7 @@ def _parse_signer(
     digest_hash = hash_of(fields.sequence())
     attributes = fields.read(der.context(0))
     algorithm = fields.sequence().oid()
-    signature = fields.read(der.OCTET_STRING).content
+    signature = fields.content(der.OCTET_STRING)
     fields.optional(der.context(1))  # unsigned attributes mean nothing here
     fields.end()
     return TimestampToken(
@@ -179,7 +179,7 @@ def _parse_tst_info(data: bytes) -> TSTInfo:
     policy = fields.oid()
     imprint = fields.sequence()
     hash_name = hash_of(imprint.sequence())
-    digest = imprint.read(der.OCTET_STRING).content
+    digest = imprint.content(der.OCTET_STRING)
     imprint.end()
     serial = fields.integer()
     time = der.decode_time(fields.read(der.GENERALIZED_TIME), _WHAT)

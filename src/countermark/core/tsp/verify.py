@@ -8,6 +8,7 @@ Everything is judged at the stated time, so an authority that has expired since 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from countermark.core.crypto import der
@@ -115,10 +116,16 @@ def _candidates(
 
 
 def _verify_signer(signer: Certificate, issuers: tuple[Certificate, ...], time: datetime) -> None:
+    _check_profile(signer.der)
+    verify_chain(signer, issuers, time, purpose=EKU_TIME_STAMPING)
+
+
+@lru_cache(maxsize=64)
+def _check_profile(signer_der: bytes) -> None:
+    signer = Certificate.parse(signer_der)
     usage = signer.extension(OID_EXTENDED_KEY_USAGE)
     if signer.extended_key_usages() != (EKU_TIME_STAMPING,) or not (usage and usage.critical):
         raise ChainInvalid("the signer's certificate is not for timestamps alone")
-    verify_chain(signer, issuers, time, purpose=EKU_TIME_STAMPING)
 
 
 def _verify_signed_by(token: TimestampToken, signer: Certificate) -> None:
@@ -153,9 +160,13 @@ def _check_signing_certificate(attributes: dict[str, bytes], signer: Certificate
         identifier, hash_name = _first_identifier(first), "sha1"
     else:
         raise SignatureInvalid("the timestamp's signature does not name its certificate")
-    digest = hashlib.new(hash_name, signer.der, usedforsecurity=False).digest()
-    if identifier.read(der.OCTET_STRING).content != digest:
+    if identifier.content(der.OCTET_STRING) != _digest(signer.der, hash_name):
         raise SignatureInvalid("the timestamp's signature names another certificate")
+
+
+@lru_cache(maxsize=64)
+def _digest(signer_der: bytes, hash_name: str) -> bytes:
+    return hashlib.new(hash_name, signer_der, usedforsecurity=False).digest()
 
 
 def _first_identifier(attribute: bytes) -> der.Reader:

@@ -40,6 +40,8 @@ EXTENSION_NAMES = {
     24: "token-subject",
 }
 
+_NUMBERS = {f"{_PREFIX}{number}": number for number in (_ISSUER_V1, _ISSUER_V2, *EXTENSION_NAMES)}
+
 
 class SignerIdentity(NamedTuple):
     """A certified identity.
@@ -87,17 +89,13 @@ def _identity(leaf_der: bytes) -> SignerIdentity:
 def _fulcio_extensions(leaf: Certificate) -> dict[int, str]:
     values: dict[int, str] = {}
     for extension in leaf.extensions:
-        suffix = extension.oid.removeprefix(_PREFIX)
-        if suffix == extension.oid or not suffix.isdecimal():
-            continue
-        number = int(suffix)
-        if number not in EXTENSION_NAMES and number not in (_ISSUER_V1, _ISSUER_V2):
-            continue  # newer than this program; no policy can ask for it
-        what = f"certificate extension {extension.oid}"
-        text = extension.value
+        number = _NUMBERS.get(extension.oid)
+        if number is None:
+            continue  # not Fulcio's, or newer than this program: no policy can ask for it
+        what, value = "certificate extension", extension.value
         if number not in _BARE:
-            text = der.decode(text, what, der.UTF8_STRING).content
-        values[number] = from_utf8(text, what)
-        if not values[number]:
-            raise FormatError(what, "is empty")
+            value = der.decode(value, what, der.UTF8_STRING).content
+        values[number] = from_utf8(value, what)
+        if not value:
+            raise FormatError(f"{what} {extension.oid}", "is empty")
     return values

@@ -93,10 +93,22 @@ def verify(
     cannot be read, RequestRejected for a policy or digest that does not fit the task.
     """
     try:
-        evidence = _Verification(bundle, artifact, trusted_root, thresholds).run(policy)
+        return _Verification(bundle, artifact, trusted_root, thresholds).run(policy, root_name)
     except AlgorithmRefused as error:
         raise SignatureInvalid(str(error)) from error
-    return evidence._replace(root=root_name)
+
+
+class _Remembered:
+    """An artifact that is hashed once however often it is asked."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._digests: dict[str, bytes] = {}
+
+    def digest(self, hash_name: str) -> bytes:
+        if hash_name not in self._digests:
+            self._digests[hash_name] = self._artifact.digest(hash_name)
+        return self._digests[hash_name]
 
 
 class _Verification:
@@ -106,12 +118,12 @@ class _Verification:
         self, bundle: Bundle, artifact: Artifact, root: TrustedRoot, thresholds: Thresholds
     ) -> None:
         self.bundle = bundle
-        self.artifact = artifact
+        self.artifact = _Remembered(artifact)
         self.root = root
         self.thresholds = thresholds
         self.checks: list[Check] = []
 
-    def run(self, policy: Policy | PublicKey) -> Evidence:
+    def run(self, policy: Policy | PublicKey, root_name: str) -> Evidence:
         bundle = self.bundle
         leaf, key = self._signer(policy)
         self._check_hint()
@@ -129,8 +141,8 @@ class _Verification:
             assert leaf is not None
             signer = SignerIdentity.from_certificate(leaf)
             self._passed("identity", policy.check(signer))
-        ordered = tuple(sorted(times))
-        return Evidence(signer, key, ordered, tuple(records), statement, tuple(self.checks))
+        ordered, checks = tuple(sorted(times)), tuple(self.checks)
+        return Evidence(signer, key, ordered, tuple(records), statement, checks, root_name)
 
     def _passed(self, name: str, detail: str) -> None:
         self.checks.append(Check(name, detail))
