@@ -33,6 +33,7 @@ from countermark.core.encoding import to_rfc3339
 from countermark.core.errors import CountermarkError, NotFound, RequestRejected, SettingsError
 
 _WORKERS = 8
+_SLICE_S = 0.2
 _SUFFIX = ".sigstore.json"
 
 
@@ -137,7 +138,11 @@ def _sign_all(
 
         jobs = [pool.submit(_sign_one, signer, file, target, advance) for file, target in targets]
         try:
-            wait(jobs, return_when=FIRST_EXCEPTION)
+            # In slices: a signal that another thread took does not end a wait without timeout.
+            pending, failed = set(jobs), False
+            while pending and not failed:
+                finished, pending = wait(pending, timeout=_SLICE_S, return_when=FIRST_EXCEPTION)
+                failed = any(job.exception() for job in finished)
         except KeyboardInterrupt:
             stop.set()  # hashing a large file would keep us for long
             raise
