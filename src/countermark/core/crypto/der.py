@@ -77,7 +77,8 @@ class Reader:
 
     def peek(self) -> int:
         """The tag of the next element, or -1 at the end."""
-        return self._data[self._position] if self else -1
+        position, data = self._position, self._data
+        return data[position] if position < len(data) else -1
 
     def read(self, tag: int | None = None) -> Element:
         """The next element, of that tag if one is given."""
@@ -89,15 +90,23 @@ class Reader:
 
     def content(self, tag: int) -> bytes:
         """The content of the next element, which must have that tag."""
-        data = self._data
-        found, start, self._position = header(data, self._position, len(data), self._what)
+        data, position = self._data, self._position
+        # The short form by hand: nearly every element is below 128 bytes, and calls are dear.
+        if position + 1 < len(data) and data[position + 1] < 0x80 and data[position] == tag:
+            start = position + 2
+            end = start + data[position + 1]
+            if end <= len(data):
+                self._position = end
+                return data[start:end]
+        found, start, self._position = header(data, position, len(data), self._what)
         if found != tag:
             raise _unexpected(found, tag, self._what)
         return data[start : self._position]
 
     def optional(self, tag: int) -> Element | None:
         """The next element if it has that tag, else None (and nothing is consumed)."""
-        return self.read() if self.peek() == tag else None
+        position, data = self._position, self._data
+        return self.read() if position < len(data) and data[position] == tag else None
 
     def sequence(self) -> "Reader":
         """A reader over the next element, which must be a SEQUENCE."""

@@ -163,12 +163,11 @@ def _parse_attributes(element: der.Element) -> dict[str, bytes]:
     while reader:
         attribute = reader.sequence()
         oid = attribute.oid()
-        values = attribute.read(der.SET).reader(_WHAT)
+        values = attribute.content(der.SET)
         attribute.end()
         if oid in attributes:
             raise FormatError(_WHAT, f"has attribute {oid} twice")
-        attributes[oid] = values.read().encoded
-        values.end()
+        attributes[oid] = der.decode(values, _WHAT).encoded  # exactly one value
     return attributes
 
 

@@ -39,6 +39,7 @@ _SIGNATURES = {
     "1.2.840.113549.1.1.13": ("RSA", "sha512"),
     "1.3.101.112": ("ED25519", ""),
 }
+_TST_INFO = der.oid(response.OID_TST_INFO)
 _WHAT = "timestamp"
 
 
@@ -131,7 +132,7 @@ def _check_profile(signer_der: bytes) -> None:
 def _verify_signed_by(token: TimestampToken, signer: Certificate) -> None:
     attributes = token.attributes
     content_type = attributes.get(response.OID_ATTRIBUTE_CONTENT_TYPE)
-    if content_type != der.oid(response.OID_TST_INFO):
+    if content_type != _TST_INFO:
         raise SignatureInvalid("the timestamp's signature is for another type of content")
     digest = hashlib.new(token.digest_hash, token.info.der).digest()
     if attributes.get(response.OID_ATTRIBUTE_MESSAGE_DIGEST) != der.octet_string(digest):
