@@ -6,13 +6,12 @@ no port is probed, and the public instance is used only by those who ask for it 
 """
 
 import os
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import countermark
-from countermark.client.instances import InstanceRecord, home_dir, load_instances
+from countermark.client.instances import InstanceRecord, config_path, load_instances
 from countermark.core.bundle.signing_config import SigningConfig, parse_trust_config
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import FormatError, SettingsError
@@ -105,16 +104,6 @@ def user_config() -> dict[str, str]:
     if faults:
         raise SettingsError(f"{path}: {'; '.join(faults)}")
     return config
-
-
-def config_path() -> str:
-    """Where config.toml is looked for."""
-    if os.environ.get("COUNTERMARK_HOME") or sys.platform in ("win32", "darwin"):
-        return os.path.join(home_dir(), "config.toml")
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.expanduser("~/.config")
-    return os.path.join(base, "countermark", "config.toml")
 
 
 def _from_environ(environ: Mapping[str, str]) -> InstanceChoice:

@@ -60,6 +60,16 @@ def home_dir() -> str:
     return os.path.join(base, "countermark")
 
 
+def config_path() -> str:
+    """Where config.toml is looked for."""
+    if os.environ.get("COUNTERMARK_HOME") or sys.platform in ("win32", "darwin"):
+        return os.path.join(home_dir(), "config.toml")
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.config")
+    return os.path.join(base, "countermark", "config.toml")
+
+
 def load_instances() -> list[InstanceRecord]:
     """All recorded instances, the one brought up last first; empty if there is no registry.
 

@@ -6,11 +6,11 @@ On the path of `countermark verify`: nothing slow to import, and no network, eve
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 import countermark
-from countermark.client.instances import load_instances
+from countermark.client.instances import config_path, load_instances
 from countermark.core.bundle.bundle import MAX_BUNDLE_BYTES, Bundle
 from countermark.core.bundle.protojson import parse_object, required_object
 from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot
@@ -143,26 +143,38 @@ def _artifact(source: Source) -> Artifact:
 
 
 def choose_root(bundle: Bundle) -> Root:
-    """The root that knows every log a bundle names: a recorded instance's, or the public one's.
+    """The root that knows every log a bundle names.
 
-    The staging instance is never chosen, only named: its keys are not kept as carefully.
+    Looked for among the recorded instances, the one of the user's config.toml, and the public
+    one. The staging instance is never chosen, only named: its keys are not kept as carefully.
     Raises InclusionInvalid, with a note that says what to do, if there is none.
     """
-    wanted = {to_base64(entry.log_id).encode("ascii") for entry in bundle.tlog_entries}
+    wanted = {entry.log_id for entry in bundle.tlog_entries}
     if not wanted:
         raise InclusionInvalid("the bundle has no log entry")
-    candidates = [(record.url, record.trusted_root_json) for record in load_instances()]
-    candidates.append((PUBLIC, shipped_root_json(PUBLIC)))
-    for name, data in candidates:
+    texts = [to_base64(log_id).encode("ascii") for log_id in wanted]
+    for name, data in _candidates():
         # Looking for the text is a quick no; the parsed root decides.
-        if all(log_id in data for log_id in wanted):
-            root = TrustedRoot.parse(data)
-            known = {to_base64(log.log_id).encode("ascii") for log in root.tlogs}
-            if wanted <= known:
+        if all(text in data for text in texts):
+            root = _parse_root(data)
+            if wanted <= {log.log_id for log in root.tlogs}:
                 return Root(name, root)
     error = InclusionInvalid("no trusted root knows the log that the bundle names")
     error.add_note("name the root to believe with --trusted-root FILE or --instance NAME")
     raise error
+
+
+def _candidates() -> Iterator[tuple[str, bytes]]:
+    for record in load_instances():
+        yield record.url, record.trusted_root_json
+    if os.path.exists(config_path()):
+        from countermark.client.choice import user_config  # few have one
+
+        config = user_config()
+        for path in (config.get("trusted_root"), config.get("trust_config")):
+            if path:
+                yield path, read_file(path, MAX_TRUSTED_ROOT_BYTES)
+    yield PUBLIC, shipped_root_json(PUBLIC)
 
 
 def named_root(name: str) -> Root:
@@ -178,12 +190,14 @@ def named_root(name: str) -> Root:
 
 def root_from_file(path: str) -> Root:
     """The root in a TrustedRoot or ClientTrustConfig file."""
-    tree = parse_object(
-        read_file(path, MAX_TRUSTED_ROOT_BYTES), "trusted root", limit=MAX_TRUSTED_ROOT_BYTES
-    )
+    return Root(path, _parse_root(read_file(path, MAX_TRUSTED_ROOT_BYTES)))
+
+
+def _parse_root(data: bytes) -> TrustedRoot:
+    tree = parse_object(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
     if tree.get("trustedRoot") is not None:
         tree = required_object(tree, "trustedRoot")
-    return Root(path, TrustedRoot.from_json(tree))
+    return TrustedRoot.from_json(tree)
 
 
 def shipped_root_json(name: str) -> bytes:

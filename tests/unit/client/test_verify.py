@@ -77,6 +77,21 @@ def test_the_bundles_log_ids_choose_the_root() -> None:
             choose_root(bundle)
 
 
+def test_the_users_own_config_names_a_root(tmp_path: Path) -> None:
+    home, root = tmp_path / "home", tmp_path / "root.json"
+    home.mkdir()
+    for key, data in (
+        ("trusted_root", ROOT.serialize()),
+        ("trust_config", b'{"trustedRoot":' + ROOT.serialize() + b"}"),
+    ):
+        root.write_bytes(data)
+        (home / "config.toml").write_text(f'{key} = "{root}"')
+        assert choose_root(FORGE.bundle()) == Root(str(root), ROOT)
+    (home / "config.toml").write_text("nonsense = 1")
+    with pytest.raises(SettingsError, match="nonsense"):
+        choose_root(FORGE.bundle())
+
+
 def test_a_root_must_know_all_logs_of_a_bundle() -> None:
     record("http://localhost:7446", FORGE)
     mixed = FORGE.bundle().tlog_entries + Forge().bundle().tlog_entries

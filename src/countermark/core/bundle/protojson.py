@@ -81,8 +81,12 @@ def required_text(parent: JSONObject, name: str) -> str:
 
 def raw_bytes(parent: JSONObject, name: str) -> bytes:
     """A bytes field."""
-    value = text(parent, name)
-    return from_base64_lenient(value, name) if value else b""
+    value = parent.get(name)
+    if value is None:
+        return b""
+    if not isinstance(value, str):
+        raise FormatError(name, "is not a JSON string")
+    return from_base64_lenient(value, name)
 
 
 def required_bytes(parent: JSONObject, name: str, *, length: int | None = None) -> bytes:
