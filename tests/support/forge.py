@@ -84,6 +84,7 @@ class Plan:
         scts: how many SCTs the certificate has.
         leaf_index, tree_size: where the entry is in the log's tree.
         statement: the statement, if not the usual one.
+        signing_usage: what the key usage extension says of signing; None to leave it out.
         extensions: more extensions for the leaf certificate.
         certificate: whether a certificate is used, rather than a bare key.
     """
@@ -106,6 +107,7 @@ class Plan:
     leaf_index: int = 5
     tree_size: int = 7
     statement: bytes | None = None
+    signing_usage: bool | None = True
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = ()
     certificate: bool = True
 
@@ -180,7 +182,6 @@ class Forge:
             .serial_number(x509.random_serial_number())
             .not_valid_before(plan.made_at)
             .not_valid_after(plan.made_at + timedelta(minutes=10))
-            .add_extension(key_usage(), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
             )
@@ -189,6 +190,8 @@ class Forge:
             .add_extension(x509.SubjectAlternativeName([plan.name]), critical=True)
             .add_extension(fulcio(1, plan.issuer.encode()), critical=False)
         )
+        if plan.signing_usage is not None:
+            builder = builder.add_extension(key_usage(ca=not plan.signing_usage), critical=True)
         issuer_v2 = plan.issuer if plan.issuer_v2 is None else plan.issuer_v2
         if issuer_v2:
             builder = builder.add_extension(fulcio(8, utf8(issuer_v2)), critical=False)

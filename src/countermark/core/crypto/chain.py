@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from countermark.core.crypto.certificate import (
+    EKU_CODE_SIGNING,
     KEY_USAGE_CERT_SIGN,
     KEY_USAGE_DIGITAL_SIGNATURE,
     OID_BASIC_CONSTRAINTS,
@@ -67,7 +68,8 @@ def check_leaf(leaf: Certificate, purpose: str) -> None:
     _check_extensions(leaf)
     if leaf.basic_constraints()[0]:
         raise ChainInvalid("the certificate is an authority's, not a signer's")
-    if leaf.has_key_usage(KEY_USAGE_DIGITAL_SIGNATURE) is False:
+    usage = leaf.has_key_usage(KEY_USAGE_DIGITAL_SIGNATURE)
+    if usage is False or (usage is None and purpose == EKU_CODE_SIGNING):  # RFC 3161 asks for none
         raise ChainInvalid("the certificate is not for signing (key usage)")
     if purpose not in (leaf.extended_key_usages() or ()):
         raise ChainInvalid("the certificate is for another purpose (extended key usage)")

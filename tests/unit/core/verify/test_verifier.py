@@ -139,6 +139,8 @@ LIES: dict[str, tuple[dict[str, Any], type[CountermarkError], str]] = {
         {"extensions": ((x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x"), True),)},
         ChainInvalid, "1.2.3 is not understood",
     ),
+    "key not for signing": ({"signing_usage": False}, ChainInvalid, "not for signing"),
+    "key usage not said": ({"signing_usage": None}, ChainInvalid, "not for signing"),
     "certificate of a CA": (
         {"extensions": ((x509.BasicConstraints(True, None), True),)}, ChainInvalid, "authority's",
     ),
