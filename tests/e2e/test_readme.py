@@ -33,7 +33,8 @@ class Terminal:
         self.servers: list[subprocess.Popen[str]] = []
         scripts = str(Path(sys.executable).parent)
         self.environment = {
-            **os.environ,
+            # a make within `make test` would say which directory it enters
+            **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
             "COUNTERMARK_HOME": str(directory / "home"),
             "XDG_DATA_HOME": str(directory / "xdg"),
             "PATH": scripts + os.pathsep + os.environ["PATH"],
