@@ -44,6 +44,6 @@ def _ordered(value: JSON) -> JSON:
                 raise FormatError("JSON object", "has a key that is not text")
         keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
         return {key: _ordered(value[key]) for key in keys}
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_ordered(item) for item in value]
     raise FormatError("JSON value", f"{type(value).__name__} has no canonical form")

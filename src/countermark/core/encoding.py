@@ -94,9 +94,9 @@ def from_utf8(data: bytes, what: str) -> str:
 
 def to_rfc3339(time: datetime) -> str:
     """Encode an aware time as RFC 3339 in UTC, with milliseconds only where there are some."""
-    utc = time.astimezone(UTC)
-    fraction = f".{utc.microsecond // 1000:03d}" if utc.microsecond >= 1000 else ""
-    return utc.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+    utc = time.astimezone(UTC).replace(tzinfo=None)
+    # `strftime` would not pad years before 1000.
+    return utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds") + "Z"
 
 
 def from_rfc3339(text: str, what: str) -> datetime:

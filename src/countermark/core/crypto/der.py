@@ -302,7 +302,9 @@ def x509_time(time: datetime) -> bytes:
 def generalized_time(time: datetime) -> bytes:
     """A GeneralizedTime in whole seconds."""
     utc = time.astimezone(UTC)
-    return encode(GENERALIZED_TIME, utc.strftime("%Y%m%d%H%M%SZ").encode("ascii"))
+    # `strftime` would not pad years before 1000.
+    text = f"{utc.year:04d}{utc:%m%d%H%M%SZ}"
+    return encode(GENERALIZED_TIME, text.encode("ascii"))
 
 
 NULL_VALUE = b"\x05\x00"
