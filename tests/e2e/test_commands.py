@@ -17,6 +17,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
+import pytest
+
 from countermark.cli.exits import CONFIGURATION, NO_SIGNATURE, NOT_PROVEN, SERVICE_UNAVAILABLE
 from tests.support.running import Running, running
 
@@ -134,6 +136,17 @@ def test_a_login_is_remembered_until_it_is_forgotten(instance: Running, tmp_path
     assert done.code == 2
     assert "nobody is logged in" in done.err
     assert "--email" in done.err
+
+
+@pytest.mark.parametrize("email", [(), ("--email", "bob@example.org")])
+def test_a_login_elsewhere_keeps_nothing(instance: Running, email: tuple[str, ...]) -> None:
+    config = ("--trust-config", str(instance.trust_config))
+    before = {path: path.read_bytes() for path in instance.registry.iterdir()}
+    done = instance.countermark("login", *config, *email)
+    assert (done.code, done.out) == (2, "")
+    assert "tokens are not kept: `countermark sign` opens the browser" in done.err
+    assert "--print-token" in done.err
+    assert {path: path.read_bytes() for path in instance.registry.iterdir()} == before
 
 
 def test_a_printed_token_signs_and_is_not_remembered(instance: Running, tmp_path: Path) -> None:

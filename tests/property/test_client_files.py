@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from countermark.client.choice import user_config
 from countermark.client.instances import load_instances, write_private_file
-from countermark.client.logins import load_login
+from countermark.client.logins import load_email
 from countermark.client.transport import printable
 from countermark.core.errors import CountermarkError
 
@@ -20,14 +20,15 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["version", "instances", "logins", "url", "email", "token", "x"]), inner
+            st.sampled_from(["version", "instances", "emails", "url", "email", "x"]), inner
         )
     ),
     max_leaves=15,
 )
 documents = st.binary(max_size=80) | st.builds(
-    lambda body: json.dumps({"version": 1, **body}).encode(),
-    st.dictionaries(st.sampled_from(["instances", "logins"]), json_values),
+    lambda version, body: json.dumps({"version": version, **body}).encode(),
+    st.sampled_from([1, 2]),
+    st.dictionaries(st.sampled_from(["instances", "emails"]), json_values),
 )
 in_a_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -43,7 +44,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_any_registry_and_any_logins(home: Path, data: bytes) -> None:
     for name in ("instances.json", "logins.json"):
         write_private_file(str(home / name), data)
-    for read in (load_instances, lambda: load_login("x")):
+    for read in (load_instances, lambda: load_email("x")):
         with contextlib.suppress(CountermarkError):
             read()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`countermark login`: say who you are once, or get a token for a script."""
+"""`countermark login`: say who you are once, or get a token for a script. Keeps no token."""
 
 import click
 
@@ -18,9 +18,9 @@ from countermark.client.identity import (
     has_local_login,
     local_token,
 )
-from countermark.client.logins import Login, forget_login, save_login
+from countermark.client.logins import forget_email, save_email
 from countermark.client.transport import Transport
-from countermark.core.errors import CountermarkError, TokenRejected
+from countermark.core.errors import CountermarkError, RequestRejected, TokenRejected
 
 
 @click.command()
@@ -40,22 +40,32 @@ def login(
 ) -> int:
     """Say who you are, for `countermark sign`.
 
-    An instance of your own believes any e-mail address: it is a development issuer. Of any other
-    a short-lived identity token is had with a browser, and kept in a file that only you can read.
+    An instance of your own believes any e-mail address, which is remembered: it is a development
+    issuer. Elsewhere you log in with a browser each time you sign, and `countermark sign` opens it;
+    --print-token gets a token for a script that way. Identity tokens are never kept.
     """
     output = Output(as_json=as_json)
     try:
         chosen = choose_instance(choice_from(instance))
         if forget:
             return _forget(chosen, output)
+        if not (print_token or has_local_login(chosen)):
+            raise _not_kept()
         token = IdentityToken.parse(_token(chosen, email, no_browser=no_browser))
         if not print_token:
-            local = has_local_login(chosen)
-            save_login(chosen.name, Login(token.subject) if local else Login(token=token.text))
+            save_email(chosen.name, token.subject)
     except CountermarkError as error:
         return output.fail(error)
     _show(output, chosen, token, print_token=print_token)
     return 0
+
+
+def _not_kept() -> RequestRejected:
+    error = RequestRejected(
+        "identity tokens are not kept: `countermark sign` opens the browser itself"
+    )
+    error.add_note("add --print-token to get one for a script")
+    return error
 
 
 def _token(chosen: Instance, email: str, *, no_browser: bool) -> str:
@@ -72,7 +82,7 @@ def _token(chosen: Instance, email: str, *, no_browser: bool) -> str:
 
 
 def _forget(chosen: Instance, output: Output) -> int:
-    known = forget_login(chosen.name)
+    known = forget_email(chosen.name)
     output.result({"instance": chosen.name, "forgotten": known})
     output.line(f"nobody is logged in at {chosen.name}" + ("" if known else ", nor was before"))
     return 0

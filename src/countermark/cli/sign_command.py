@@ -68,9 +68,9 @@ def sign(
     """Sign files as yourself, with a key that is thrown away.
 
     Who you are comes from --identity-token-file or COUNTERMARK_IDENTITY_TOKEN, --email, the CI
-    system this runs in, `countermark login`, or a browser, in this order. With which instance:
-    the options below, COUNTERMARK_URL and the like, your config.toml, or the one that
-    `countermark up` started last.
+    system this runs in, the address of `countermark login` if the instance is your own, or a
+    browser, in this order. With which instance: the options below, COUNTERMARK_URL and the like,
+    your config.toml, or the one that `countermark up` started last.
     """
     output = Output(as_json=as_json)
     result: dict[str, Any] = {"instance": None, "signed": []}

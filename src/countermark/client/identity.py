@@ -2,8 +2,9 @@
 """Who signs: where an identity token comes from.
 
 In order: one that was handed over; the development login of an instance of this machine, if an
-e-mail address was named; the CI system this runs in; what `countermark login` remembered; a
-browser. A token is a bearer secret: it is never logged, shown or part of an error.
+e-mail address was named; the CI system this runs in; that development login again, for the
+address that `countermark login` remembered; a browser. A token is a bearer secret: it is never
+stored, logged or part of an error.
 """
 
 import os
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from countermark.client.ambient import ambient_token
 from countermark.client.choice import Instance, configured_email
 from countermark.client.instances import read_private_file
-from countermark.client.logins import load_login
+from countermark.client.logins import load_email
 from countermark.client.transport import Transport, check, is_loopback
 from countermark.core.bundle.signing_config import select_one
 from countermark.core.encoding import from_utf8
@@ -61,15 +62,11 @@ class IdentityToken:
             raise TokenRejected("the identity token does not say when it expires")
         return cls(token.text, token.issuer, subject_to_sign(token.claims), float(expires))
 
-    def is_alive(self, now_s: float) -> bool:
-        """Whether it can still be used: it has not expired, nor will while it is on its way."""
-        return now_s <= self.expires_at_s - _LEAST_LIFE_S
-
     def check_alive(self, now_s: float) -> None:
-        """Raise TokenRejected if it can no longer be used."""
-        if not self.is_alive(now_s):
+        """Raise TokenRejected if it has expired, or will while it is on its way."""
+        if now_s > self.expires_at_s - _LEAST_LIFE_S:
             error = TokenRejected(f"the identity token of {self.subject} has expired")
-            error.add_note("get a fresh one, for instance with `countermark login`")
+            error.add_note("get a fresh one, for instance with `countermark login --print-token`")
             raise error
 
 
@@ -121,7 +118,7 @@ def local_token(instance: Instance, transport: Transport, email: str) -> str:
     """
     if not has_local_login(instance):
         error = SettingsError(f"{instance.name} issues no tokens for the asking")
-        error.add_note("leave out --email and log in with `countermark login`")
+        error.add_note("leave out --email: without a token, `countermark sign` opens a browser")
         raise error
     path = os.path.join(instance.data_dir, "local-secret")
     secret = read_private_file(path)
@@ -165,13 +162,8 @@ def _find(
         return local_token(instance, transport, email)
     if ambient := ambient_token(AUDIENCE, transport, environ):
         return ambient
-    login = load_login(instance.name)
-    if login is not None and login.token and IdentityToken.parse(login.token).is_alive(time.time()):
-        return login.token
-    if has_local_login(instance):
-        address = login.email if login is not None else configured_email()
-        if address:
-            return local_token(instance, transport, address)
+    if has_local_login(instance) and (address := load_email(instance.name) or configured_email()):
+        return local_token(instance, transport, address)
     return ""
 
 
@@ -180,6 +172,9 @@ def _nobody(instance: Instance, environ: Mapping[str, str]) -> TokenRejected:
     if environ.get("GITHUB_ACTIONS") == "true":
         error.add_note("give this workflow job `permissions: id-token: write`")
         return error
-    way = "--email YOU@EXAMPLE.ORG or " if has_local_login(instance) else ""
-    error.add_note(f"use {way}--identity-token-file FILE, or `countermark login` first")
+    if has_local_login(instance):
+        way = "use --email YOU@EXAMPLE.ORG, or `countermark login --email YOU@EXAMPLE.ORG` first"
+    else:
+        way = "use --identity-token-file FILE; `countermark login --print-token` makes one"
+    error.add_note(way)
     return error

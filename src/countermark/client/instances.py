@@ -45,7 +45,7 @@ class InstanceRecord(NamedTuple):
 
 
 def home_dir() -> str:
-    """The folder of this user's registry and logins; it may not exist yet."""
+    """The folder of this user's registry and addresses; it may not exist yet."""
     chosen = os.environ.get("COUNTERMARK_HOME")
     if chosen:
         return os.path.abspath(chosen)

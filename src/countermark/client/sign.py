@@ -79,7 +79,8 @@ class Signer:
         Args:
             url: base URL of an instance in the user's registry.
             instance: ``public`` for the public-good instance.
-            token: identity token; else one of the CI system or of `countermark login` is used.
+            token: identity token; else one of the CI system is used, or one of this machine's
+                instance for the address that `countermark login` remembers.
             email: an address to sign as, with an instance of this machine.
 
         Raises SettingsError or TokenRejected, with notes that say what to do.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who signs: which token is taken, and what is said when there is none."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from countermark.client.choice import Instance
 from countermark.client.identity import IdentityToken, Prompts, find_identity
-from countermark.client.logins import Login, forget_login, load_login, save_login
+from countermark.client.logins import forget_email, load_email, save_email
 from countermark.client.transport import Transport
 from countermark.core.bundle.signing_config import Service, SigningConfig
 from countermark.core.bundle.trusted_root import TrustedRoot
@@ -95,23 +96,27 @@ def test_the_order(transport: Transport, issuer: LocalIssuer) -> None:
     def found(token: str = "") -> str:
         return find_identity(remote(), transport, environ=environ, token=token).subject
 
-    save_login(remote().name, Login(token=person(issuer, "remembered@example.org")))
-    environ: dict[str, str] = {}
-    assert found() == "remembered@example.org"
-    environ |= issuer.environment()
+    environ = {**issuer.environment()}
     assert found().startswith("repo:")
     environ["COUNTERMARK_IDENTITY_TOKEN"] = person(issuer, "variable@example.org")
     assert found() == "variable@example.org"
     assert found(token=person(issuer, "flag@example.org")) == "flag@example.org"
 
 
-def test_a_remembered_token_that_has_expired_is_as_good_as_none(
-    transport: Transport, issuer: LocalIssuer
+def test_the_ci_systems_token_comes_before_a_remembered_address(
+    transport: Transport, issuer: LocalIssuer, tmp_path: Path
 ) -> None:
-    old = person(issuer, "ada@example.org", exp=int(time.time()) + 1)
-    save_login(remote().name, Login(token=old))
-    with pytest.raises(TokenRejected, match="nobody is logged in"):
+    instance = local("http://localhost:1", tmp_path / "data")
+    save_email(instance.name, "bob@example.org")
+    found = find_identity(instance, transport, environ=issuer.environment())
+    assert found.subject.startswith("repo:")
+
+
+def test_an_address_is_of_no_use_elsewhere(transport: Transport) -> None:
+    save_email(remote().name, "ada@example.org")
+    with pytest.raises(TokenRejected, match="nobody is logged in") as raised:
         find_identity(remote(), transport, environ=NOTHING)
+    assert "login --print-token" in raised.value.__notes__[0]
 
 
 def test_an_address_gets_a_token_of_the_local_instance(
@@ -121,7 +126,7 @@ def test_an_address_gets_a_token_of_the_local_instance(
     with scripted((200, {}, reply)) as server:
         instance = local(server.url, tmp_path / "data")
         named = find_identity(instance, transport, email="ada@example.org", environ=NOTHING)
-        save_login(instance.name, Login(email="bob@example.org"))
+        save_email(instance.name, "bob@example.org")
         find_identity(instance, transport, environ=NOTHING)
         transport.close()
     assert named.subject == "ada@example.org"
@@ -194,19 +199,26 @@ def test_a_provider_that_describes_another_one_is_not_used(
 
 
 def test_logins_are_kept_apart_and_private(home: Path) -> None:
-    save_login("a", Login(email="a@example.org"))
-    save_login("b", Login(token="secret"))
-    assert load_login("a") == Login(email="a@example.org")
-    assert load_login("b") == Login(token="secret")
+    save_email("a", "a@example.org")
+    save_email("b", "b@example.org")
+    assert (load_email("a"), load_email("b")) == ("a@example.org", "b@example.org")
     assert (home / "logins.json").stat().st_mode & 0o777 == 0o600
-    assert forget_login("a")
-    assert not forget_login("a")
-    assert load_login("a") is None
-    assert load_login("b") == Login(token="secret")
+    assert forget_email("a")
+    assert not forget_email("a")
+    assert (load_email("a"), load_email("b")) == ("", "b@example.org")
 
 
 def test_a_damaged_file_of_logins_says_what_to_do(home: Path) -> None:
-    save_login("a", Login(email="a@example.org"))
-    (home / "logins.json").write_text('{"version": 1, "logins": {"a": 7}}')
+    save_email("a", "a@example.org")
+    (home / "logins.json").write_text('{"version": 2, "emails": {"a": 7}}')
     with pytest.raises(FormatError, match="countermark login"):
-        load_login("a")
+        load_email("a")
+
+
+def test_a_token_in_an_old_file_is_not_used_and_soon_gone(home: Path) -> None:
+    save_email("a", "a@example.org")
+    old = {"version": 1, "logins": {"a": {"email": "", "token": "secret"}}}
+    (home / "logins.json").write_text(json.dumps(old))
+    assert not load_email("a")
+    save_email("b", "b@example.org")
+    assert "secret" not in (home / "logins.json").read_text()
