@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from countermark.core.errors import CountermarkError, InvariantBroken
+from countermark.httpkit.body import HeldBodies
 from countermark.httpkit.endpoint import lean_app
 from countermark.httpkit.problems import (
     problem_body,
@@ -36,6 +37,7 @@ class Application:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._exact: dict[str, dict[str, ASGIApp]] = {}
         self._matched: list[BaseRoute] = []
+        self._bodies = HeldBodies()
         for route in routes:
             if isinstance(route, Route) and route.methods and not route.param_convertors:
                 methods = self._exact.setdefault(route.path, {})
@@ -46,6 +48,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        self._bodies.offer(scope)
         try:
             methods = self._exact.get(scope["path"])
             app = methods.get(scope["method"]) if methods else None
@@ -64,6 +67,8 @@ class Application:
             _logger.exception("request failed: %s", scope["path"])
             body = problem_body(500, "Internal error")
             await json_bytes_reply(body, 500)(scope, receive, send)
+        finally:
+            self._bodies.release(scope)
 
     def _find(self, scope: Scope) -> ASGIApp:
         allowed: set[str] = set()

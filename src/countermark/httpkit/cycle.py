@@ -82,6 +82,6 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("a reply's body is shorter than its Content-Length")
         self.response_complete = True
         self.message_event.set()
-        if not self.keep_alive:
+        if not (self.keep_alive or self.more_body):
             self.transport.close()
         self.on_response()

@@ -34,6 +34,7 @@ class Limits:
 
     Attributes:
         header_bytes: request line and headers.
+        target_bytes: path and query; taking a query apart costs far more than a header.
         header_s: from the first byte of a request to the end of its headers.
         body_s: from there to the end of its body.
         idle_s: without a request, after connecting or after a reply.
@@ -44,6 +45,7 @@ class Limits:
     """
 
     header_bytes: int = 64 * 1024
+    target_bytes: int = 16 * 1024
     header_s: float = 10.0
     body_s: float = 60.0
     idle_s: float = 30.0
@@ -61,6 +63,10 @@ class _Phase(Enum):
 
 
 class _HeadersTooLarge(Exception):
+    pass
+
+
+class _TargetTooLong(Exception):
     pass
 
 
@@ -110,6 +116,8 @@ class BoundedHttp(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, _HeadersTooLarge):
                 self._refuse(431, "Request Header Fields Too Large")
+            elif isinstance(error.__context__, _TargetTooLong):
+                self._refuse(414, "URI Too Long")
             else:
                 self._refuse(400, "Bad Request")
         else:
@@ -142,6 +150,8 @@ class BoundedHttp(HttpToolsProtocol):
         """A piece of the request line."""
         self._count(len(url))
         super().on_url(url)
+        if len(self.url) > self._limits.target_bytes:
+            raise _TargetTooLong
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line."""
@@ -199,7 +209,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if self.pipeline:
+        newest = self.cycle
+        if self._phase is _Phase.BODY and newest.response_complete and not newest.keep_alive:
+            self._linger()  # answered before all of it was read, and nothing comes after it
+        elif self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._phase is _Phase.BODY:
             self._deadline = self.loop.time() + self._limits.discard_s
@@ -251,6 +264,9 @@ class BoundedHttp(HttpToolsProtocol):
             f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n{extra}"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode("ascii")
         )
+        self._linger()
+
+    def _linger(self) -> None:
         if not self.transport.can_write_eof():  # TLS
             self.transport.close()
             return

@@ -13,12 +13,12 @@ from starlette.routing import Mount, Route
 
 from countermark.core import errors
 from countermark.core.errors import CountermarkError
-from countermark.httpkit import health, problems
+from countermark.httpkit import body, health, problems
 from countermark.httpkit.application import Application
 from countermark.httpkit.body import BodyTooLarge, read_body
 from countermark.httpkit.cors import cors
 from countermark.httpkit.replies import NO_CACHE, empty_reply, json_bytes_reply
-from tests.unit.httpkit.serving import exchange, run, served
+from tests.unit.httpkit.serving import exchange, read_reply, run, served
 
 _RAISED: dict[str, Exception] = {
     "pushback": errors.Pushback("full", 7),
@@ -196,5 +196,36 @@ def test_health_asks_the_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
             assert gone.startswith(b"HTTP/1.1 503 ")
             assert b"gone" in gone
             assert b"does not answer" in await get("/readyz")
+
+    run(scenario())
+
+
+def test_uploads_share_a_bound_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body.HeldBodies.__init__, "__defaults__", (250_000,))
+
+    async def store(request: Request) -> Response:
+        return PlainTextResponse(str(len(await read_body(request, limit=200_000))))
+
+    head = b"POST /store HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n"
+
+    async def scenario() -> None:
+        async with served(Application([Route("/store", store, methods=["POST"])])) as connect:
+            peers = [await connect() for _ in range(2)]
+            for _, writer in peers:
+                writer.write(head)
+                await asyncio.sleep(0.02)  # so that it does not come in one piece
+                writer.write(bytes(150_000))
+                await asyncio.sleep(0.05)
+            refused = await read_reply(peers[1][0])
+            assert refused.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nretry-after: 1\r\n" in refused
+            peers[0][1].write(bytes(50_000))
+            assert (await read_reply(peers[0][0])).endswith(b"200000")
+            for _ in range(3):  # what was held is given back, also by requests that were refused
+                reader, writer = await connect()
+                writer.write(head)
+                await asyncio.sleep(0.02)
+                writer.write(bytes(200_000))
+                assert (await read_reply(reader)).endswith(b"200000")
 
     run(scenario())

@@ -54,16 +54,17 @@ def test_plain_requests_keep_the_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_head",
+    ("request_head", "status"),
     [
-        b"GET / HTTP/1.1\r\nbig: " + b"x" * 70_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"many: x\r\n" * 8_000 + b"\r\n",
-        b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        (b"GET / HTTP/1.1\r\nbig: " + b"x" * 70_000 + b"\r\n\r\n", b" 431 "),
+        (b"GET / HTTP/1.1\r\n" + b"many: x\r\n" * 8_000 + b"\r\n", b" 431 "),
+        (b"GET /" + b"y" * 17_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", b" 414 "),
+        (b"GET /?" + b"a&" * 9_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", b" 414 "),
     ],
-    ids=["one giant header", "many headers", "giant path"],
+    ids=["one giant header", "many headers", "giant path", "giant query"],
 )
 @pytest.mark.parametrize("pieces", [1, 40])
-def test_giant_headers_are_refused(request_head: bytes, pieces: int) -> None:
+def test_giant_headers_are_refused(request_head: bytes, status: bytes, pieces: int) -> None:
     async def scenario() -> None:
         async with served(_app) as connect:
             reader, writer = await connect()
@@ -71,7 +72,7 @@ def test_giant_headers_are_refused(request_head: bytes, pieces: int) -> None:
             for start in range(0, len(request_head), step):
                 writer.write(request_head[start : start + step])
                 await asyncio.sleep(0.001)
-            assert b" 431 " in (await read_all(reader)).split(b"\r\n")[0]
+            assert status in (await read_all(reader)).split(b"\r\n")[0]
 
     run(scenario())
 
@@ -265,5 +266,35 @@ def test_one_connection_too_many_is_turned_away() -> None:
             assert b"retry-after: 1" in reply
             first[1].write(_GET)
             assert (await read_reply(first[0])).endswith(b"got 0")
+
+    run(scenario())
+
+
+def test_a_refusal_is_seen_by_who_is_still_sending() -> None:
+    """With `Connection: close`; a reset would make the client lose the reply."""
+
+    async def scenario() -> None:
+        async with served(_app) as connect:
+            reader, writer = await connect()
+            head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            writer.write(head % 2_000_000 + bytes(500_000))
+            await asyncio.sleep(0.05)
+            writer.write(bytes(1_000_000))
+            reply = await read_all(reader)
+            assert reply.startswith(b"HTTP/1.1 413 ")
+            assert reply.endswith(b"the request body is larger than 1000 bytes")
+
+    run(scenario())
+
+
+def test_an_early_reply_does_not_end_what_was_sent_ahead() -> None:
+    async def scenario() -> None:
+        async with served(_app) as connect:
+            reader, writer = await connect()
+            last = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\n"
+            writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n" + last + b"ab")
+            assert (await read_reply(reader)).endswith(b"slow")
+            writer.write(b"cd")
+            assert (await read_reply(reader)).endswith(b"got 4")
 
     run(scenario())
