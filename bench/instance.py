@@ -38,7 +38,7 @@ class Instance:
     @property
     def environment(self) -> dict[str, str]:
         """What a client needs to find it."""
-        return {**os.environ, "COUNTERMARK_HOME": str(self.home / "home")}
+        return _environment(self.home)
 
     def token(self) -> str:
         """An identity token of its development login."""
@@ -60,7 +60,7 @@ def instance(data: Path | None = None) -> Iterator[Instance]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     directory = data or home / "data"
-    environment = {**os.environ, "COUNTERMARK_HOME": str(home / "home")}
+    environment = _environment(home)
     before = time.perf_counter()
     process = subprocess.Popen(
         [
@@ -78,6 +78,12 @@ def instance(data: Path | None = None) -> Iterator[Instance]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """That of this process, but with compiled modules kept: without, each start compiles anew."""
+    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "COUNTERMARK_HOME": str(home / "home")}
 
 
 def _wait_ready(process: subprocess.Popen[bytes], port: int, home: Path) -> None:
