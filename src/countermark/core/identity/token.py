@@ -138,9 +138,11 @@ def check_claims(claims: Claims, *, audience: str, now_s: float) -> None:
 
 def _numeric_date(claims: Claims, name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenRejected(f"the token's {name!r} claim is not a time")
-    return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TokenRejected(f"the token's {name!r} claim is not a time")
+    return value  # an integer of any size: no float may be made of it
 
 
 def subject_to_sign(claims: Claims) -> str:
