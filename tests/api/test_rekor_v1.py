@@ -171,6 +171,11 @@ def test_unacceptable(log: RunningLog, accept: str) -> None:
     assert (reply.status, error_of(reply)) == (406, (406, message))
 
 
+def test_accept_is_not_read_for_ever(log: RunningLog) -> None:
+    accept = "a/b," * 100 + "application/json"
+    assert log.browser.get("/api/v1/log", accept=accept).status == 406
+
+
 @pytest.mark.parametrize("accept", ["*/*", "application/*", "text/html, application/json;q=0.1"])
 def test_acceptable(log: RunningLog, accept: str) -> None:
     assert log.browser.get("/api/v1/log", accept=accept).status == 200

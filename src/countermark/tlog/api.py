@@ -35,6 +35,7 @@ MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """Of a request body. Whole attestations are submitted; what is logged of them is small."""
 
 _INLINE_BYTES: Final = 64 * 1024
+_INLINE_QUERY_BYTES: Final = 4 * 1024  # ten small entries can be slow to verify
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -102,7 +103,7 @@ class _LogAPI:
     async def search(self, request: Request) -> BytesReply:
         """POST of a query for up to ten entries. What is not there is left out."""
         body = await read_body(request, limit=self._limit)
-        if len(body) <= _INLINE_BYTES:
+        if len(body) <= _INLINE_QUERY_BYTES:
             hashes, indexes = self._resolve(body)
         else:
             hashes, indexes = await asyncio.to_thread(self._resolve, body)

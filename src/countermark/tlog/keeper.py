@@ -2,13 +2,12 @@
 """The keeper's half of the v1 log: from messages to the engine and back."""
 
 from countermark.core.errors import FormatError, InvariantBroken
-from countermark.core.rekor.entry import MAX_SEARCH_KEYS, SEARCH_KEY_BYTES
+from countermark.core.rekor.entry import MAX_BODY_BYTES, MAX_SEARCH_KEYS, SEARCH_KEY_BYTES
 from countermark.core.tlog.merkle import HASH_BYTES, leaf_hash
 from countermark.ports.log_store import EntryRow, Head
 from countermark.rpc.message import Handlers
 from countermark.tilelog.log import Log
 from countermark.tlog.messages import (
-    MAX_BODY_BYTES,
     MAX_LOOKUPS,
     Added,
     AddEntry,

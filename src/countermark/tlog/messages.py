@@ -8,9 +8,8 @@ import msgspec
 
 from countermark.rpc.message import Request
 
-MAX_BODY_BYTES = 3 * 1024 * 1024
-"""Of a canonical body; more than 16 signatures, each with the largest PEM that is read."""
-MAX_LOOKUPS = 16
+MAX_LOOKUPS = 10
+"""What a search may ask for. So many of the largest entries still fit in one reply."""
 
 
 class HeadView(msgspec.Struct, frozen=True, array_like=True):
@@ -51,7 +50,7 @@ class AddEntry(Request[Added], frozen=True, tag="tlog.add"):
     """Log a verified entry.
 
     Attributes:
-        body: canonical body, at most `MAX_BODY_BYTES`.
+        body: canonical body, at most `core.rekor.entry.MAX_BODY_BYTES`.
         search_keys: of `core.rekor.entry.SEARCH_KEY_BYTES` each.
     """
 

@@ -13,10 +13,10 @@ from countermark.core.errors import (
     Pushback,
     Unavailable,
 )
+from countermark.core.rekor.entry import MAX_BODY_BYTES
 from countermark.rpc.message import R, Request
 from countermark.tlog.api import routes
 from countermark.tlog.messages import (
-    MAX_BODY_BYTES,
     AddEntry,
     FetchEntries,
     FetchHead,

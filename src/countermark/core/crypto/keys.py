@@ -42,6 +42,7 @@ _HASHES: dict[str, type[SHA256] | type[SHA384] | type[SHA512]] = {
     "sha512": SHA512,
 }
 _RSA_BITS = (2048, 3072, 4096)
+_MAX_EXPONENT_BITS = 31
 # Most keys by far are P-256, whose SPKI is a constant before the point: no DER need be read.
 _P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _P256_BYTES = 91
@@ -201,6 +202,9 @@ def _rsa_details(bits: bytes, what: str) -> str:
     size = reader.integer().bit_length()
     if size not in _RSA_BITS:
         raise AlgorithmRefused(f"{what}: RSA keys of {size} bits are not allowed")
+    # Go's limit. An exponent as long as the modulus makes checking 200 times as slow.
+    if reader.integer().bit_length() > _MAX_EXPONENT_BITS:
+        raise AlgorithmRefused(f"{what}: the RSA exponent has more than {_MAX_EXPONENT_BITS} bits")
     return f"PKIX_RSA_PKCS1V15_{size}_SHA256"
 
 

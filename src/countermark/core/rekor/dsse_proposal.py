@@ -30,6 +30,12 @@ from countermark.core.rekor.verifiers import Verifier, read_verifier
 MAX_SIGNATURES: Final = 16
 MAX_VERIFIERS: Final = 16
 MAX_VERIFIED_BYTES: Final = 256 * 1024 * 1024
+# In checks of a P-256 signature, some 0.1 ms each; OpenSSL is slow with the larger curves.
+MAX_CHECKS: Final = 256
+_COSTS: Final = {"PKIX_ECDSA_P384_SHA_384": 8, "PKIX_ECDSA_P521_SHA_512": 16}
+# What is read costs memory by its elements, of which "{}," is one: 16 MB of them would be 400.
+_MAX_ENVELOPE_ELEMENTS: Final = 64 * 1024
+_MAX_STATEMENT_ELEMENTS: Final = 4 * MAX_SEARCH_KEYS
 
 
 class _Hash(msgspec.Struct):
@@ -69,11 +75,11 @@ class _Described(msgspec.Struct):
 
 
 class _Statement(msgspec.Struct):
-    subject: list[_Described] | None = None
+    subject: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Predicate(msgspec.Struct):
-    materials: list[_Described] | None = None
+    materials: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Provenance(msgspec.Struct):
@@ -84,6 +90,7 @@ _decode_spec = msgspec.json.Decoder(_Spec).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_statement = msgspec.json.Decoder(_Statement).decode
 _decode_provenance = msgspec.json.Decoder(_Provenance).decode
+_decode_described = msgspec.json.Decoder(list[_Described] | None).decode
 
 
 def parse_proposal(spec: bytes | msgspec.Raw) -> CanonicalEntry:
@@ -105,6 +112,8 @@ def parse_proposal(spec: bytes | msgspec.Raw) -> CanonicalEntry:
         raise EntryRejected("proposedContent needs an envelope and verifiers")
     if len(verifiers) > MAX_VERIFIERS:
         raise EntryRejected(f"more than {MAX_VERIFIERS} verifiers")
+    if text.count(",") > _MAX_ENVELOPE_ELEMENTS:
+        raise EntryRejected(f"envelope: has more than {_MAX_ENVELOPE_ELEMENTS} elements")
     try:
         envelope = _decode_envelope(text)
     except (ValueError, RecursionError) as error:
@@ -195,6 +204,7 @@ def _verify_envelope(
         raise EntryRejected("DSSE envelope is too large for so many signatures and verifiers")
     open_signatures = set(signatures)
     covered: dict[str, Verifier] = {}
+    checks = 0
     for encoded in verifiers:
         if not open_signatures:
             break  # later verifiers are neither checked nor stored
@@ -203,6 +213,9 @@ def _verify_envelope(
             verifier = read_verifier(from_base64_bits(unfolded, "verifier"))
         except (FormatError, EntryRejected) as error:
             raise EntryRejected(f"could not parse public key as x509: {error}") from error
+        checks += _COSTS.get(verifier.key.details, 1) * len(signatures)
+        if checks > MAX_CHECKS:
+            raise EntryRejected("DSSE envelope has too many signatures for keys so slow to check")
         # A key counts for the first signature it fits, so it never vouches for two.
         signature = next((sig for sig in signatures if _verifies(verifier, sig, message)), None)
         if signature is None:
@@ -230,12 +243,15 @@ def _statement_terms(payload: bytes) -> Iterator[str]:
     try:
         yield from _digests(_decode_statement(payload).subject)
         predicate = _decode_provenance(payload).predicate
-        yield from _digests(predicate.materials if predicate else None)
+        if predicate:
+            yield from _digests(predicate.materials)
     except (ValueError, RecursionError):
         return
 
 
-def _digests(described: list[_Described] | None) -> Iterator[str]:
-    for item in described or ():
+def _digests(described: msgspec.Raw) -> Iterator[str]:
+    if bytes(described).count(b",") > _MAX_STATEMENT_ELEMENTS:
+        raise EntryRejected(f"the statement lists more than {_MAX_STATEMENT_ELEMENTS} elements")
+    for item in _decode_described(described) or ():
         for algorithm, value in (item.digest or {}).items():
             yield f"{algorithm}:{value}"

@@ -9,6 +9,8 @@ from countermark.core.errors import RequestRejected
 SEARCH_KEY_BYTES: Final = 16
 MAX_SEARCH_KEYS: Final = 32 * 1024
 """More than verifiers accept of a statement's subjects and digests; bounds a request's rows."""
+MAX_BODY_BYTES: Final = 256 * 1024
+"""Of a canonical body. Ten of them are one answer, and many clients may ask for that at once."""
 
 
 class EntryRejected(RequestRejected):

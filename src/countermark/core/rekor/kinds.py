@@ -12,7 +12,7 @@ from countermark.core.rekor import (
     hashedrekord,
     hashedrekord_proposal,
 )
-from countermark.core.rekor.entry import CanonicalEntry, EntryRejected
+from countermark.core.rekor.entry import MAX_BODY_BYTES, CanonicalEntry, EntryRejected
 
 Spec: TypeAlias = bytes | msgspec.Raw
 Reader: TypeAlias = Callable[[Spec], CanonicalEntry]
@@ -38,7 +38,10 @@ def admit(kind: str, version: str, spec: Spec) -> CanonicalEntry:
         if kind in _NOT_TAKEN:
             raise EntryRejected(f"entry kind '{kind}' is not enabled for submission on this server")
         raise EntryRejected(f"unable to locate entry for version {version}")
-    return reader(spec)
+    entry = reader(spec)
+    if len(entry.body) > MAX_BODY_BYTES:
+        raise EntryRejected(f"the canonical entry is larger than {MAX_BODY_BYTES} bytes")
+    return entry
 
 
 def canonicalize_query(kind: str, version: str, spec: Spec) -> CanonicalEntry | None:

@@ -25,6 +25,10 @@ _VERSION_PATTERN: Final = (
     r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$"
 )
 _MAX_VERSION_CHARS = 64
+_LARGE_BYTES: Final = 64 * 1024
+# What is read costs memory by its elements, of which "{}," is one: 16 MB of them would be 350.
+_MAX_ELEMENTS: Final = 64 * 1024
+_MAX_INDEXES_BYTES: Final = 4096  # reading numbers of thousands of digits is slow
 _ID = re.compile(_ID_PATTERN[1:-1], re.ASCII)
 _VERSION = re.compile(_VERSION_PATTERN[1:-1], re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
@@ -71,18 +75,20 @@ class _Proposed(msgspec.Struct):
 
 class _Query(msgspec.Struct):
     entry_ids: list[str | None] | None = msgspec.field(default=None, name="entryUUIDs")
-    log_indexes: list[int | None] | None = msgspec.field(default=None, name="logIndexes")
+    log_indexes: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"null"), name="logIndexes")
     entries: list[_Proposed | None] | None = None
 
 
 _decode_proposal = msgspec.json.Decoder(_Proposed).decode
 _decode_query = msgspec.json.Decoder(_Query).decode
+_decode_indexes = msgspec.json.Decoder(list[int | None] | None).decode
 
 
 def read_proposal(body: bytes) -> Proposal:
     """Read the body of a POST of an entry. Raises BadRequest."""
     if not body:
         raise _required("proposedEntry", "body")
+    _check_elements(body, "proposedEntry")
     try:
         return _proposal(_decode_proposal(body))
     except (ValueError, RecursionError) as error:  # upstream: 500, and its clients retry
@@ -93,17 +99,18 @@ def read_query(body: bytes) -> LogQuery:
     """Read the body of a search. Raises BadRequest."""
     if not body:
         raise _required("entry", "body")
+    _check_elements(body, "entry")
     try:
         query = _decode_query(body)
+        indexes = _read_indexes(bytes(query.log_indexes))
     except (ValueError, RecursionError) as error:
         raise _unreadable("entry", error) from error
-    proposed, ids, indexes = query.entries or [], query.entry_ids or [], query.log_indexes or []
+    proposed, ids = query.entries or [], query.entry_ids or []
     if any(index is not None and abs(index) > MAX_INT64 for index in indexes):
         raise _unreadable("entry", ValueError("a log index is beyond int64"))
     for name, items in (("entries", proposed), ("entryUUIDs", ids), ("logIndexes", indexes)):
         if len(items) > MAX_QUERIES:
-            message = f"{name} in body should have at most {MAX_QUERIES} items"
-            raise BadRequest(422, TOO_MANY, message)
+            raise _too_many(name)
     entries = []
     for item in proposed:
         try:
@@ -154,6 +161,22 @@ def read_tree_id(values: list[str]) -> str:
     if text and not _TREE_ID.fullmatch(text):
         raise BadRequest(422, PATTERN, "treeID in query should match '^[0-9]+$'")
     return text
+
+
+def _read_indexes(array: bytes) -> list[int | None]:
+    if len(array) > _MAX_INDEXES_BYTES:
+        raise _too_many("logIndexes")
+    return _decode_indexes(array) or []
+
+
+def _too_many(name: str) -> BadRequest:
+    message = f"{name} in body should have at most {MAX_QUERIES} items"
+    return BadRequest(422, TOO_MANY, message)
+
+
+def _check_elements(body: bytes, name: str) -> None:
+    if len(body) > _LARGE_BYTES and body.count(b",") > _MAX_ELEMENTS:
+        raise _unreadable(name, ValueError(f"it has more than {_MAX_ELEMENTS} elements"))
 
 
 def _proposal(proposed: _Proposed) -> Proposal:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -15,7 +16,17 @@ from countermark.core.intoto.envelope import pae
 from countermark.core.rekor import dsse_proposal
 from countermark.core.rekor.dsse_proposal import parse_proposal, parse_stored
 from countermark.core.rekor.entry import CanonicalEntry, EntryRejected, search_key
-from tests.support.rekor import IN_TOTO, SigningKey, b64, dsse, encode, envelope
+from countermark.core.rekor.kinds import admit
+from tests.support.rekor import (
+    IN_TOTO,
+    SigningKey,
+    b64,
+    certificate,
+    dsse,
+    encode,
+    envelope,
+    pem_of,
+)
 
 ANNE, BERT = SigningKey.new(), SigningKey.new()
 STATEMENT = {
@@ -173,6 +184,52 @@ def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     text = envelope(PAYLOAD, ANNE, BERT)
     monkeypatch.setattr(dsse_proposal, "MAX_VERIFIED_BYTES", 4 * len(PAYLOAD))
     assert "too large for so many" in refusal(dsse(text, ANNE.pem, BERT.pem))
+
+
+def test_slow_curves_are_tried_on_fewer_signatures() -> None:
+    def verifiers(curve: ec.EllipticCurve, count: int) -> tuple[str, list[str]]:
+        keys = [ec.generate_private_key(curve) for _ in range(count)]
+        message = pae(IN_TOTO, PAYLOAD)
+        tree = json.loads(envelope(PAYLOAD))
+        tree["signatures"] = [{"sig": b64(key.sign(message, ec.ECDSA(SHA256())))} for key in keys]
+        pems = [
+            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            for key in keys
+        ]
+        return json.dumps(tree), [pem.decode() for pem in pems]
+
+    for curve, most in ((ec.SECP256R1(), 16), (ec.SECP384R1(), 5), (ec.SECP521R1(), 4)):
+        text, pems = verifiers(curve, most)
+        parse(dsse(text, *pems))
+    text, pems = verifiers(ec.SECP521R1(), 5)
+    assert "too many signatures for keys so slow" in refusal(dsse(text, *pems))
+
+
+def test_memory_is_bounded() -> None:
+    """Each of these takes two bytes of a request and forty times that of memory."""
+    tree = json.loads(envelope(PAYLOAD, ANNE))
+    tree["signatures"] += [{}] * 70_000
+    assert "more than 65536 elements" in refusal(dsse(json.dumps(tree), ANNE.pem))
+    statements: list[dict[str, Any]] = [
+        {"subject": [{}] * 140_000},
+        {"predicate": {"materials": [{}] * 140_000}},
+    ]
+    for statement in statements:
+        text = envelope(json.dumps(statement).encode(), ANNE)
+        assert "lists more than 131072 elements" in refusal(dsse(text, ANNE.pem))
+    # What is not read may be as long as it likes: bills of material are.
+    text = envelope(json.dumps({"predicate": {"files": [{}] * 140_000}}).encode(), ANNE)
+    parse(dsse(text, ANNE.pem))
+
+
+def test_entries_are_small_enough_for_ten_in_a_reply() -> None:
+    """Rejected rather than logged: a search for ten of them could not be answered."""
+    keys = [SigningKey.new() for _ in range(6)]
+    name = x509.UniformResourceIdentifier("https://" + "x" * 40_000)
+    pems = [pem_of(certificate(key, [name])) for key in keys]
+    spec = encode(dsse(envelope(PAYLOAD, *keys), *pems)["spec"])
+    with pytest.raises(EntryRejected, match="larger than 262144 bytes"):
+        admit("dsse", "0.0.1", spec)
 
 
 def test_canonical_bodies_can_be_looked_up_but_not_logged() -> None:

@@ -4,6 +4,7 @@
 import base64
 import hashlib
 import ipaddress
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -207,3 +208,24 @@ def test_certificates_of_older_versions() -> None:
 
 def test_name_that_is_not_ascii() -> None:
     assert "IA5String" in refusal(rebuilt(old=b"Anne@", new=b"Ann\xe9@"))
+
+
+def test_header_lines_without_an_end_cost_no_more_than_reading_them() -> None:
+    start = time.process_time()
+    with pytest.raises(EntryRejected, match="failure decoding PEM"):
+        read_verifier(b"-----BEGIN CERTIFICATE-----\n" + b"a:\n" * 20_000)
+    assert time.process_time() - start < 0.5  # ten seconds, with a pattern that goes back
+
+
+def test_rsa_exponents_are_short() -> None:
+    """Checking with an exponent as long as the modulus takes 200 times as long."""
+    modulus = 1 << 3071 | 1
+
+    def key(exponent: int) -> bytes:
+        numbers = der.sequence(der.integer(modulus), der.integer(exponent))
+        algorithm = der.sequence(der.oid("1.2.840.113549.1.1.1"), der.NULL_VALUE)
+        return encode_pem("PUBLIC KEY", der.sequence(algorithm, der.bit_string(numbers))).encode()
+
+    read_verifier(key(2**31 - 1))
+    with pytest.raises(EntryRejected, match="exponent has more than 31 bits"):
+        read_verifier(key(2**31 + 1))

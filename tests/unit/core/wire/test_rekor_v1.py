@@ -226,3 +226,18 @@ def test_bad_integers(values: list[str], number: int, message: str) -> None:
         requests.read_integer(values, "logIndex", minimum=0)
     assert (caught.value.status, caught.value.number) == (422, number)
     assert str(caught.value).startswith(message)
+
+
+def test_queries_are_small_before_they_are_read() -> None:
+    """Millions of small elements would take a worker's memory, long numbers its time."""
+    for body in (
+        b'{"entries":[' + b"{}," * 70_000 + b"{}]}",
+        b'{"entryUUIDs":[' + b'"",' * 70_000 + b'""]}',
+    ):
+        with pytest.raises(requests.BadRequest, match="more than 65536 elements"):
+            requests.read_query(body)
+    with pytest.raises(requests.BadRequest, match="more than 65536 elements"):
+        requests.read_proposal(b'{"kind":[' + b"{}," * 70_000 + b"{}]}")
+    long = b'{"logIndexes":[' + b",".join([b"1" * 4000] * 2) + b"]}"
+    with pytest.raises(requests.BadRequest, match="logIndexes in body should have at most 10"):
+        requests.read_query(long)
