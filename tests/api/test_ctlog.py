@@ -391,6 +391,10 @@ def test_entries_are_cut_at_what_is_there(instance: CertifyingInstance) -> None:
     size = head(instance).tree_size
     reply = get(instance, "get-entries", start=size - 1, end=size + 100)
     assert len(wire.parse_entries_reply(reply.body)) == 1
+    # The same question will have a longer answer soon: no cache may keep this one.
+    assert reply.headers["cache-control"] == "public, max-age=60"
+    full = get(instance, "get-entries", start=size - 2, end=size - 1)
+    assert "immutable" in full.headers["cache-control"]
     reply = get(instance, "get-entries", start=size, end=size)
     assert reply.status == 400
     message = f"need tree size: {size + 1} to get leaves but only got: {size}"

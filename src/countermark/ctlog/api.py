@@ -48,6 +48,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,30}", re.ASCII)
 _MAX_INT64 = 2**63 - 1
 _MAX_ENTRIES = 1000
 _FOREVER: Mapping[str, str] = {"cache-control": "public, max-age=86400, immutable"}
+_PARTLY: Mapping[str, str] = {"cache-control": "public, max-age=60"}
 _TEXT = "text/plain; charset=utf-8"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _Answer = Callable[[Request, str], Awaitable[Response]]
@@ -162,7 +163,9 @@ class _Api:
         end = min(end, start + _MAX_ENTRIES - 1)
         answer = await self._keeper.call(GetEntries(log, start, min(end + 1, _MAX_INT64)))
         pairs = [(entry.leaf_input, entry.extra_data) for entry in answer.entries]
-        return json_bytes_reply(ct.entries_reply(pairs), headers=_FOREVER)
+        # Fewer than asked for may be because the log has no more yet.
+        caching = _FOREVER if len(pairs) > end - start else _PARTLY
+        return json_bytes_reply(ct.entries_reply(pairs), headers=caching)
 
     async def get_entry_and_proof(self, request: Request, log: str) -> Response:
         what = "failed to parse get-entry-and-proof params: "
