@@ -346,6 +346,8 @@ ENDPOINTS = [
         {"forwarded": "for=127.0.0.1"},
         {"x-forwarded-host": "localhost"},
         {"via": "1.1 proxy"},
+        {"x-forwarded-proto": "http"},
+        {"cf-connecting-ip": "127.0.0.1"},
     ],
 )
 def test_rebound_names_and_proxies_are_refused(
@@ -525,3 +527,11 @@ def test_style_and_icon_are_there(browser: Browser) -> None:
     for path in set(linked):
         assert urlsplit(path).netloc == ""
         assert browser.get(path).status == 200
+
+
+def test_too_many_logins_are_told_when_to_try_again(browser: Browser) -> None:
+    form = fields(browser.get("/oidc/auth", query=query())) | {"email": EMAIL}
+    for _ in range(1024):
+        assert browser.post("/oidc/auth", form, origin=ORIGIN).status == 303
+    reply = browser.post("/oidc/auth", form, origin=ORIGIN)
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")

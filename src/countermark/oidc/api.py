@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import (
     FormatError,
+    Pushback,
     RequestRejected,
     SettingsError,
     TokenRejected,
@@ -193,13 +194,21 @@ def _status(error: Exception) -> int:
     return next(status for kind, status in _STATUS.items() if isinstance(error, kind))
 
 
+def _retry(error: Exception) -> dict[str, str]:
+    if not isinstance(error, Unavailable):
+        return {}
+    return {"retry-after": str(error.retry_after_s if isinstance(error, Pushback) else 1)}
+
+
 def _html(endpoint: Endpoint) -> Endpoint:
     async def answered(request: Request) -> Response:
         try:
             return await endpoint(request)
         except tuple(_STATUS) as error:
             said = f"{error.what} {error.why}" if isinstance(error, FormatError) else str(error)
-            return pages.fault_page(said, _status(error))
+            reply = pages.fault_page(said, _status(error))
+            reply.headers.update(_retry(error))
+            return reply
 
     return answered
 
@@ -210,7 +219,8 @@ def _json(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except tuple(_STATUS) as error:
             status = _status(error)
-            return json_bytes_reply(problem_body(status, str(error)), status, _NO_STORE)
+            headers = {**_NO_STORE, **_retry(error)}
+            return json_bytes_reply(problem_body(status, str(error)), status, headers)
 
     return answered
 
@@ -227,6 +237,7 @@ def _oauth(endpoint: Endpoint) -> Endpoint:
             reason = str(error)
         except Unavailable as error:
             status, name, reason = 503, "temporarily_unavailable", str(error)
+            headers = {**headers, **_retry(error)}
         except tuple(_STATUS) as error:
             status, name, reason = _status(error), "invalid_request", str(error)
         return json_bytes_reply(wire.TokenFault(name, reason).serialize(), status, headers)

@@ -15,7 +15,9 @@ from countermark.core.hosts import is_loopback
 
 _HOST = re.compile(r"(?P<name>localhost|127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?", re.ASCII)
 # A proxy on this machine makes the whole world look local; most of them say that they are there.
-_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_PROXY_HEADERS = frozenset(
+    ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
+)
 
 
 class NotLocal(RequestRejected):
@@ -29,7 +31,7 @@ def check_local(request: Request) -> str:
     client = request.client
     if client is None or not is_loopback(client.host):
         raise NotLocal("the development login serves this machine only")
-    if any(name in request.headers for name in _PROXY_HEADERS):
+    if any(n in _PROXY_HEADERS or n.startswith("x-forwarded-") for n in request.headers):
         raise NotLocal("the development login does not serve proxies")
     hosts = [host.lower() for host in request.headers.getlist("host")]
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
