@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from uvicorn.config import Config
@@ -35,6 +37,7 @@ from countermark.rpc.client import RemoteKeeper
 _logger = logging.getLogger("worker")
 _BACKLOG: Final = 1024
 _GRACE_S: Final = 8
+_OTHER_FILES: Final = 128  # the keeper's socket, listeners, and tiles while they are read
 
 
 class _Server(Server):
@@ -69,6 +72,22 @@ async def work(child: Child, parent: Parent) -> int:
     return 0
 
 
+def limits() -> Limits:
+    """The limits of connections, with as many of them as this process may have files open.
+
+    Asks for what is needed first. A worker out of files drops connections without a word, and
+    cannot read tiles for those it has.
+    """
+    standard = Limits()
+    wanted = standard.connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = max(soft - _OTHER_FILES, soft // 2)
+    return replace(standard, connections=min(standard.connections, room))
+
+
 async def _application(launch: Launch, data_dir: DataDir, keeper: RemoteKeeper) -> Application:
     config = open_instance(data_dir)
     keys = await _public_keys(keeper)
@@ -99,7 +118,7 @@ async def _serve(application: Application, child: Child, parent: Parent) -> None
     config = Config(
         application,
         # uvicorn only ever calls it, with these parameters.
-        http=cast("Any", Connections(Limits())),
+        http=cast("Any", Connections(limits())),
         ws="none",
         lifespan="off",
         log_config=None,
