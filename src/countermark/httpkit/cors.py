@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cross-origin access, for the APIs that upstream opens to every origin (CA, log, TSA)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +11,7 @@ from countermark.httpkit.replies import BytesReply
 
 _VARY = (b"vary", b"Origin")
 _ANY = (b"access-control-allow-origin", b"*")
+_CLOSED, _OPEN = [_VARY], [_ANY, _VARY]
 
 
 def cors(
@@ -41,22 +42,23 @@ def cors(
 
 
 class _CrossOrigin:
+    """Hands on coroutines rather than awaiting them: these calls are made for every entry."""
+
     def __init__(self, app: ASGIApp, preflight: list[tuple[bytes, bytes]]) -> None:
         self._app = app
         self._preflight = preflight
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["method"] == "OPTIONS":
-            await BytesReply(b"", 204, list(self._preflight))(scope, receive, send)
-            return
-        added = [_VARY]
+            return BytesReply(b"", 204, list(self._preflight))(scope, receive, send)
+        added = _CLOSED
         for name, _ in scope["headers"]:
             if name == b"origin":
-                added = [_ANY, _VARY]
+                added = _OPEN
 
-        async def send_open(message: Message) -> None:
+        def send_open(message: Message) -> Awaitable[None]:
             if "headers" in message:
-                message["headers"] = [*message["headers"], *added]
-            await send(message)
+                message["headers"] = (*message["headers"], *added)
+            return send(message)
 
-        await self._app(scope, receive, send_open)
+        return self._app(scope, receive, send_open)

@@ -13,12 +13,14 @@ each request more than parsing it.
 import asyncio
 import http
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
+from uvicorn._types import HTTPScope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -26,6 +28,7 @@ from uvicorn.server import ServerState
 from countermark.httpkit.cycle import Cycle
 
 _NEVER: Final = float("inf")
+_PLAIN_PATH: Final = re.compile(rb"/[A-Za-z0-9/._~-]*")  # nothing in it needs a URL parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._header_bytes = 0
         if self._phase is not _Phase.HEADERS:  # right behind another one
             self._enter(_Phase.HEADERS, self._limits.header_s)
@@ -148,15 +153,22 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request line."""
-        self._count(len(url))
-        super().on_url(url)
+        self._header_bytes += len(url)
+        if self._header_bytes > self._limits.header_bytes:
+            raise _HeadersTooLarge
+        self.url += url
         if len(self.url) > self._limits.target_bytes:
             raise _TargetTooLong
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line."""
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > self._limits.header_bytes:
+            raise _HeadersTooLarge
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The application takes over."""
@@ -164,18 +176,28 @@ class BoundedHttp(HttpToolsProtocol):
             raise OverflowError("too many requests sent ahead")
         self._enter(_Phase.BODY, self._limits.body_s)
         version = self.parser.get_http_version()
-        scope = self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        target = httptools.parse_url(self.url)
-        scope["raw_path"] = target.path
-        scope["path"] = path = target.path.decode("ascii")
-        if "%" in path:
-            scope["path"] = unquote(path)
-        scope["query_string"] = target.query or b""
+        path, query = self.url, b""
+        if _PLAIN_PATH.fullmatch(path) is None:
+            target = httptools.parse_url(path)
+            path, query = target.path, target.query or b""
+        text = path.decode("ascii")
+        self.scope: HTTPScope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+        }
         previous = self.cycle
         self.cycle = Cycle(
-            scope=scope,
+            scope=self.scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -238,11 +260,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _answered(self) -> bool:
         return self._phase is _Phase.BODY and self.cycle.response_started
-
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > self._limits.header_bytes:
-            raise _HeadersTooLarge
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer in place of the application and close.

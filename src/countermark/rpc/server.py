@@ -23,29 +23,29 @@ class KeeperServer:
         self._handlers = dict(handlers)
         self._decoder = codec.RequestDecoder(handlers)
         self._streams: set[FrameStream] = set()
-        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._idle = asyncio.Event()
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until `stop`; calls begun by then are answered first. Cancelling drops them."""
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            server = await loop.create_unix_server(self._accept, sock=listener)
-            try:
-                await self._stop.wait()
-                server.close()
-                await self._idle.wait()
-            finally:
-                server.close()
-                for stream in list(self._streams):
-                    stream.close()
+        server = await loop.create_unix_server(self._accept, sock=listener)
+        try:
+            await self._stop.wait()
+            server.close()
+            await self._idle.wait()
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            for stream in list(self._streams):
+                stream.close()
 
     def stop(self) -> None:
         """Take no new connections, answer what was begun, then let `run` return."""
         self._stop.set()
-        if not self._running:
+        if not self._tasks:
             self._idle.set()
 
     def _accept(self) -> FrameStream:
@@ -57,14 +57,22 @@ class KeeperServer:
         try:
             if frame.kind != framing.REQUEST:
                 raise FormatError("keeper frame", "is not a request")
-            if self._running >= _MAX_REQUESTS:
+            if len(self._tasks) >= _MAX_REQUESTS:
                 raise Pushback("the keeper has too many requests in hand")
             request = self._decoder.decode(frame.payload)
         except CountermarkError as error:
             self._send_error(stream, frame.call, error)
             return
-        self._running += 1
-        self._group.create_task(self._carry_out(stream, frame.call, request))
+        # A group of tasks would take longer to keep account of one than this takes to make it,
+        # and no task here can fail: `_carry_out` sends whatever goes wrong.
+        task = asyncio.get_running_loop().create_task(self._carry_out(stream, frame.call, request))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks and self._stop.is_set():
+            self._idle.set()
 
     async def _carry_out(self, stream: FrameStream, call: int, request: Request[Any]) -> None:
         try:
@@ -75,10 +83,6 @@ class KeeperServer:
         except Exception:  # a bug in one handler must not end the keeper, nor hide
             _logger.exception("handler of %s failed", type(request).__name__)
             self._send_error(stream, call, InvariantBroken("internal error of the keeper"))
-        finally:
-            self._running -= 1
-            if not self._running and self._stop.is_set():
-                self._idle.set()
 
     def _send_error(self, stream: FrameStream, call: int, error: CountermarkError) -> None:
         stream.write(framing.serialize(call, framing.ERROR, codec.encode_error(error)))

@@ -50,9 +50,8 @@ class FrameStream(asyncio.Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """What the other end has not taken yet."""
-        waiting = sum(map(len, self._outgoing))
-        return waiting + (self._transport.get_write_buffer_size() if self._transport else 0)
+        """What the other end had not taken when this turn of the loop began."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
 
     def write(self, frame: bytes) -> None:
         """Send a serialized frame soon. Does nothing once the connection is lost."""
