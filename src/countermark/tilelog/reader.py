@@ -91,11 +91,11 @@ class Reader:
             with suppress(Forgotten):
                 return view.inclusion_proof(index)
         ranges = merkle.inclusion_ranges(index, tree_size)
-        node = await self._nodes(view, [*ranges, (index, index + 1)])
+        node = await self._nodes(view, [*ranges, (index, index + 1), *_link(tree_size, view)])
         proof = tuple(merkle.range_hash(span, node) for span in ranges)
-        if tree_size == view.tree_size:
-            with self._stored_tiles_checked():
-                merkle.verify_inclusion(node(0, index), index, tree_size, proof, view.root_hash)
+        with self._stored_tiles_checked():
+            root_hash = _linked_root(tree_size, view, node)
+            merkle.verify_inclusion(node(0, index), index, tree_size, proof, root_hash)
         return proof
 
     async def consistency_proof(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
@@ -104,12 +104,12 @@ class Reader:
         if not 0 < old_size <= new_size <= view.tree_size:
             raise NotFound(f"log {self._name} has no trees of {old_size} and {new_size} leaves")
         ranges = merkle.consistency_ranges(old_size, new_size)
-        node = await self._nodes(view, [*ranges, (0, old_size)])
+        node = await self._nodes(view, [*ranges, (0, old_size), *_link(new_size, view)])
         proof = tuple(merkle.range_hash(span, node) for span in ranges)
-        if new_size == view.tree_size:
-            old_root = merkle.range_hash((0, old_size), node)
-            with self._stored_tiles_checked():
-                merkle.verify_consistency(old_size, new_size, old_root, view.root_hash, proof)
+        old_root = merkle.range_hash((0, old_size), node)
+        with self._stored_tiles_checked():
+            new_root = _linked_root(new_size, view, node)
+            merkle.verify_consistency(old_size, new_size, old_root, new_root, proof)
         return proof
 
     async def root_hash(self, tree_size: int) -> bytes:
@@ -117,8 +117,11 @@ class Reader:
         view = self._view
         if not 0 <= tree_size <= view.tree_size:
             raise NotFound(f"log {self._name} has no tree of {tree_size} leaves")
-        span = (0, tree_size)
-        return merkle.range_hash(span, await self._nodes(view, [span]))
+        if not tree_size:
+            return merkle.EMPTY_ROOT
+        node = await self._nodes(view, _link(tree_size, view))
+        with self._stored_tiles_checked():
+            return _linked_root(tree_size, view, node)
 
     async def records(self, start: int, end: int) -> Sequence[bytes]:
         """The records start ≤ index < end, those beyond the head left out."""
@@ -129,8 +132,9 @@ class Reader:
             if start >= self._tail_start:
                 return found + self._tail[start - self._tail_start : end - self._tail_start]
             index, first = divmod(start, TILE_WIDTH)
-            records = await self._bundle(index)
-            found += records[first : end - index * TILE_WIDTH]
+            records = (await self._bundle(index))[first : end - index * TILE_WIDTH]
+            await self._check_records(start, records)
+            found += records
             start = (index + 1) * TILE_WIDTH
         return found
 
@@ -142,7 +146,7 @@ class Reader:
             raise NotFound(f"log {self._name} has no {name.path} yet") from error
         except Forgotten:
             full = TileName(name.level, name.index)
-            data = await asyncio.to_thread(self._objects.fetch, full.path)
+            data = await asyncio.to_thread(self._load_tile, full)
             return data[: name.width * HASH_BYTES]
 
     async def bundle(self, name: BundleName) -> bytes:
@@ -169,6 +173,17 @@ class Reader:
             raise self._damaged(name.path)
         return records
 
+    async def _check_records(self, start: int, records: Sequence[bytes]) -> None:
+        """Compare records out of a stored bundle with the tree's leaves."""
+        leaves = range(start, start + len(records))
+        node = await self._nodes(self._view, ((leaf, leaf + 1) for leaf in leaves))
+        try:
+            hashes = list(map(self._codec.leaf_hash, records))
+        except FormatError as error:
+            raise self._damaged("an entry bundle") from error
+        if hashes != [node(0, leaf) for leaf in leaves]:
+            raise self._damaged(f"the bundle or the tile of entry {start}")
+
     async def _nodes(self, view: TreeView, ranges: Iterable[Range]) -> NodeReader:
         """A reader of all nodes that make up some ranges, those not in memory fetched now."""
         held: dict[tuple[int, int], bytes] = {}
@@ -193,17 +208,17 @@ class Reader:
     def _load_tiles(
         self, keys: Iterable[tuple[int, int]]
     ) -> list[tuple[tuple[int, int], TileNodes]]:
-        loaded = []
-        for level, index in keys:
-            path = TileName(level, index).path
-            try:
-                data = self._objects.fetch(path)
-            except NotFound as error:
-                raise self._damaged(path) from error
-            if len(data) != TILE_WIDTH * HASH_BYTES:
-                raise self._damaged(path)
-            loaded.append(((level, index), TileNodes(data)))
-        return loaded
+        return [(key, TileNodes(self._load_tile(TileName(*key)))) for key in keys]
+
+    def _load_tile(self, name: TileName) -> bytes:
+        """A full, published tile. Raises InvariantBroken if it is not whole."""
+        try:
+            data = self._objects.fetch(name.path)
+        except NotFound as error:
+            raise self._damaged(name.path) from error
+        if len(data) != name.byte_length:
+            raise self._damaged(name.path)
+        return data
 
     @contextmanager
     def _stored_tiles_checked(self) -> Iterator[None]:
@@ -216,6 +231,23 @@ class Reader:
         return InvariantBroken(
             f"log {self._name}: {what} is missing or damaged; run `countermark log fsck`"
         )
+
+
+def _link(tree_size: int, view: TreeView) -> list[Range]:
+    """What links the root at an earlier size to the view's."""
+    return [(0, tree_size), *merkle.consistency_ranges(tree_size, view.tree_size)]
+
+
+def _linked_root(tree_size: int, view: TreeView, node: NodeReader) -> bytes:
+    """The root at an earlier size, once the view's tree is seen to extend it.
+
+    Raises ConsistencyInvalid.
+    """
+    ranges = merkle.consistency_ranges(tree_size, view.tree_size)
+    proof = tuple(merkle.range_hash(span, node) for span in ranges)
+    root_hash = merkle.range_hash((0, tree_size), node)
+    merkle.verify_consistency(tree_size, view.tree_size, root_hash, view.root_hash, proof)
+    return root_hash
 
 
 class _Recent(Generic[K, V]):

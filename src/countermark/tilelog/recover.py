@@ -2,8 +2,9 @@
 """Opens a log: its tree out of published tiles and the staged tail, checked against its head.
 
 The database says what the head is. Published tiles must lead to it together with what is staged,
-and the published checkpoint must not be ahead of it: that would be a database that came back
-older than what the world has seen, and going on from it would sign a second history.
+and nothing published may be ahead of it, neither the checkpoint nor a tile (the checkpoint can be
+lost, or be an older copy too): that would be a database that came back older than what the world
+has seen, and going on from it would sign a second history.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from countermark.core.tlog.merkle import HASH_BYTES
 from countermark.core.tlog.note import SignedNote
 from countermark.core.tlog.tiles import (
     CHECKPOINT_PATH,
+    TILE_WIDTH,
     BundleName,
     TileName,
     partial_bundle,
@@ -52,9 +54,10 @@ def recover(name: str, codec: BundleCodec, store: LogStore, objects: ObjectStore
     published = store.published_size(name)
     public = read_checkpoint(name, objects)
     claim = None if public is None else public[1]
-    if claim is not None and claim.tree_size > head.tree_size:
+    reached = max(claim.tree_size if claim else 0, _stored_beyond(codec, objects, head.tree_size))
+    if reached > head.tree_size:
         raise InvariantBroken(
-            f"log {name}: its database holds {head.tree_size} entries, but {claim.tree_size} were "
+            f"log {name}: its database holds {head.tree_size} entries, but {reached} were "
             "published; the database is an older copy and must not be used to go on"
         )
     staged = store.staged(name, published, head.tree_size)
@@ -100,6 +103,23 @@ def fetch_wide(objects: ObjectStore, name: TileName | BundleName) -> bytes:
     """
     wider = [w for w in partial_widths(objects.paths(name.partials)) if w >= name.width]
     return objects.fetch(f"{name.partials}{wider[0]}" if wider else name.full_path)
+
+
+def _stored_beyond(codec: BundleCodec, objects: ObjectStore, size: int) -> int:
+    """How many leaves the tiles and bundles at the right edge of a tree of `size` go up to.
+
+    A publication only ever puts out what is committed, and begins where the last one ended.
+    """
+    start = size // TILE_WIDTH * TILE_WIDTH
+    widths = [0]
+    for name in (
+        BundleName(codec.directory, size // TILE_WIDTH),
+        TileName(0, size // TILE_WIDTH),
+    ):
+        widths += partial_widths(objects.paths(name.partials))
+        if name.path in objects.paths(name.path):
+            widths.append(TILE_WIDTH)
+    return start + max(widths)
 
 
 def _edge(name: str, objects: ObjectStore, size: int) -> dict[int, list[bytes]]:

@@ -3,12 +3,15 @@
 
 import asyncio
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
-from countermark.core.errors import InvariantBroken
-from countermark.drivers.memory import MemoryLog
+from countermark.core.errors import InvariantBroken, OutcomeUnknown
+from countermark.core.tlog.tiles import TileName
+from countermark.drivers.memory import MemoryLog, MemoryLogStore
+from countermark.ports.log_store import LogStore
 from countermark.tilelog.log import Limits, Log
 from tests.support.logs import (
     HASTY,
@@ -112,14 +115,54 @@ def test_a_lost_checkpoint_is_published_again() -> None:
 def test_an_edge_is_read_from_a_wider_partial_or_the_full_tile() -> None:
     """As after a crash between the deletion of narrower partials and the end of a publication."""
     stores = _stores()
-    wide = _stores(600)
-    for path in ("tile/0/001", "tile/entries/001"):
-        full = wide.objects.immutable[path]
-        stores.objects.immutable.pop(f"{path}.p/44")
-        # Other entries follow in the wider log; only the first 44 count here.
-        narrow = _stores().objects.immutable[f"{path}.p/44"]
-        stores.objects.immutable[path] = narrow + full[len(narrow) :]
-    assert _open(stores).head.tree_size == SIZE
+
+    async def work(log: Log) -> None:
+        await add_all(log, [f"more {number}" for number in range(SIZE)])
+
+    with pytest.raises(ExceptionGroup):
+        with_log(stores, work, wrap=lambda store, objects: (_NoDrop(store), objects))
+    assert "tile/0/001.p/44" not in stores.objects.immutable
+    assert "tile/0/001" in stores.objects.immutable
+    log = _open(stores)
+    assert (log.published_size, log.head.tree_size) == (SIZE, 2 * SIZE)
+
+
+class _NoDrop(MemoryLogStore):
+    """A database that fails after everything else of a publication is done."""
+
+    def __init__(self, store: LogStore) -> None:
+        assert isinstance(store, MemoryLogStore)
+        super().__init__(store.data)
+
+    def drop_staged(self, log: str, size: int) -> None:
+        raise OutcomeUnknown("failed on purpose")
+
+
+def _older_copy(stores: MemoryStores) -> MemoryStores:
+    """The database as it is, beside the objects of two entries more."""
+    older = deepcopy(stores.logs)
+
+    async def work(log: Log) -> None:
+        await add_all(log, [f"more {number}" for number in range(2)])
+
+    with_log(stores, work)
+    stores.logs = older
+    return stores
+
+
+@pytest.mark.parametrize("size", [255, 256, SIZE, 511, 512])
+@pytest.mark.parametrize("checkpoint", ["newer", "lost", "older"])
+def test_an_older_copy_of_the_database_is_refused(size: int, checkpoint: str) -> None:
+    """The checkpoint tells, but can be lost or restored with the database; tiles tell as well."""
+    stores = _stores(size)
+    before = stores.objects.mutable["checkpoint"]
+    stores = _older_copy(stores)
+    if checkpoint == "lost":
+        del stores.objects.mutable["checkpoint"]
+    elif checkpoint == "older":
+        stores.objects.mutable["checkpoint"] = before
+    with pytest.raises(InvariantBroken, match="older copy"):
+        _open(stores)
 
 
 @pytest.mark.parametrize("damage", [None, _flip, _shorten, _empty, _blank])
@@ -134,12 +177,36 @@ def test_no_proof_comes_out_of_a_damaged_tile(damage: Callable[[bytes], bytes] |
             await log.inclusion_proof(254, 600)
         with pytest.raises(InvariantBroken, match="fsck"):
             await log.consistency_proof(255, 600)
+        for size in (300, 512, 599):  # an older tree's proof is no less wrong
+            with pytest.raises(InvariantBroken, match="fsck"):
+                await log.inclusion_proof(254, size)
+            with pytest.raises(InvariantBroken, match="fsck"):
+                await log.consistency_proof(255, size)
+        with pytest.raises(InvariantBroken, match="fsck"):
+            await log.root_hash(255)
         await add_all(log, ["more"])  # writing needs none of it
 
     with_log(stores, work, limits=FORGETFUL)
 
 
 @pytest.mark.parametrize("damage", [None, _shorten, _empty])
+def test_a_tile_that_is_gone_or_too_short_is_not_served(
+    damage: Callable[[bytes], bytes] | None,
+) -> None:
+    stores = _stores(600)
+    data = stores.objects.immutable.pop("tile/0/000")
+    if damage is not None:
+        stores.objects.immutable["tile/0/000"] = damage(data)
+
+    async def work(log: Log) -> None:
+        for width in (256, 250):
+            with pytest.raises(InvariantBroken, match="fsck"):
+                await log.tile(TileName(0, 0, width))
+
+    with_log(stores, work, limits=FORGETFUL)
+
+
+@pytest.mark.parametrize("damage", [None, _shorten, _empty, _flip])
 def test_no_record_comes_out_of_a_damaged_bundle(damage: Callable[[bytes], bytes] | None) -> None:
     stores = _stores(600)
     data = stores.objects.immutable.pop("tile/entries/001")
@@ -149,7 +216,7 @@ def test_no_record_comes_out_of_a_damaged_bundle(damage: Callable[[bytes], bytes
     async def work(log: Log) -> None:
         assert len(await log.records(0, 256)) == 256
         with pytest.raises(InvariantBroken, match="fsck"):
-            await log.records(250, 260)
+            await log.records(250, 512)
 
     with_log(stores, work, limits=FORGETFUL)
 
