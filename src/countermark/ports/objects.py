@@ -28,11 +28,14 @@ class ObjectStore(Protocol):
         ...
 
     def fetch(self, path: str) -> bytes:
-        """Read one object. Raises NotFound."""
+        """Read one object. Raises NotFound, Unavailable, or InvariantBroken if it is damaged."""
         ...
 
     def delete_all(self, paths: Iterable[str]) -> None:
-        """Remove objects; one that does not exist is no error. Need not be durable."""
+        """Remove objects; one that does not exist is no error. Need not be durable.
+
+        Raises Unavailable if some are still there.
+        """
         ...
 
     def paths(self, prefix: str) -> Iterable[str]:

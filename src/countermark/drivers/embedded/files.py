@@ -5,6 +5,7 @@ A file is written beside the tree, synced, renamed to its place, and its folder 
 there whole or not at all, and durable on return. Many files share their folders' syncs.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from countermark.core.errors import (
+    CountermarkError,
     FormatError,
     InvariantBroken,
     NotFound,
@@ -22,6 +24,8 @@ from countermark.core.errors import (
 
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 _INCOMING = ".incoming"  # not a possible path of an object
+# The process or the machine has too much in hand; it says nothing of the file.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class FileObjectStore:
@@ -32,6 +36,8 @@ class FileObjectStore:
 
         To write, it is made if it is not there, and what a crash left half written is removed.
         To read, nothing is touched: another process is the one that writes.
+
+        Raises Unavailable if it cannot be written.
         """
         self._root = root
         self._read_only = read_only
@@ -41,9 +47,12 @@ class FileObjectStore:
         self._writing = threading.Lock()
         if read_only:
             return
-        root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._incoming, ignore_errors=True)
+            self._incoming.mkdir()
+        except OSError as error:
+            raise Unavailable(f"objects cannot be written: {error}") from error
 
     def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
         """See `ObjectStore`.
@@ -74,7 +83,10 @@ class FileObjectStore:
         folders = set()
         for path in paths:
             target = self._locate(path)
-            target.unlink(missing_ok=True)
+            try:
+                target.unlink(missing_ok=True)
+            except OSError as error:
+                raise Unavailable(f"objects cannot be deleted: {error}") from error
             if target.parent.name.endswith(".p"):
                 folders.add(target.parent)
         for folder in folders:
@@ -94,6 +106,8 @@ class FileObjectStore:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise _unreadable(folder, error) from error
         for entry in entries:
             if not entry.name.startswith(start) or not _PART.fullmatch(entry.name):
                 continue
@@ -114,7 +128,7 @@ class FileObjectStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise InvariantBroken(f"{target} cannot be read: {error}") from error
+            raise _unreadable(target, error) from error
 
     def _store(self, objects: Sequence[tuple[str, bytes]]) -> None:
         self._check_writable()
@@ -156,6 +170,11 @@ class FileObjectStore:
             self._make_folder(folder.parent, changed)
             folder.mkdir()
             changed.add(folder.parent)
+
+
+def _unreadable(path: Path, error: OSError) -> CountermarkError:
+    kind = Unavailable if error.errno in _PASSING else InvariantBroken
+    return kind(f"{path} cannot be read: {error.strerror}")
 
 
 def _sync(path: Path, flags: int) -> None:
