@@ -77,16 +77,17 @@ def prepare(settings: Settings, data_dir: DataDir, say: Say) -> InstanceConfig:
     from countermark.app.init import Passphrases, initialise
     from countermark.drivers.system import SystemClock, SystemEntropy
 
-    made = initialise(
-        data_dir,
-        new_base_url(settings),
-        SystemClock(),
-        SystemEntropy(),
-        Passphrases(
-            online=resolve_passphrase(settings.keys_passphrase),
-            offline=resolve_passphrase(settings.offline_passphrase),
-        ),
+    passphrases = Passphrases(
+        online=resolve_passphrase(settings.keys_passphrase),
+        offline=resolve_passphrase(settings.offline_passphrase),
     )
+    base_url = new_base_url(settings)
+    try:
+        made = initialise(data_dir, base_url, SystemClock(), SystemEntropy(), passphrases)
+    except OSError as error:  # a full disk, mostly
+        unfinished = SettingsError(f"{data_dir.path} cannot be filled: {error.strerror}")
+        unfinished.add_note("mend that and run the same again: it begins anew")
+        raise unfinished from error
     for warning in made.warnings:
         say(warning)
     return made.config

@@ -13,6 +13,7 @@ def open_instance(data_dir: DataDir) -> InstanceConfig:
     """
     if data_dir.state() is not State.COMPLETE:
         raise SettingsError(f"there is no instance in {data_dir.path}: run countermark init")
-    data_dir.unfinished_file.unlink(missing_ok=True)  # a crash can leave it beside the version
+    if data_dir.unfinished_file.exists():  # a crash can leave it beside the version
+        data_dir.unfinished_file.unlink()
     data_dir.check_secrecy()
     return load_instance(data_dir.instance_file)

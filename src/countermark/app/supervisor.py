@@ -55,23 +55,38 @@ class Process:
         return self._process is not None
 
     def start(self) -> None:
-        """Spawn it, in a process group of its own: Ctrl-C is the supervisor's to handle."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            child = Child(self._launch, self.name, theirs.fileno(), self._listeners)
-            inherited = [theirs.fileno(), *self._listeners]
-            if self.name == KEEPER:
-                inherited.append(self._launch.lock)
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-m", self._module, child.serialize()],
-                stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
-                process_group=0,
-            )
+        """Spawn it, in a process group of its own: Ctrl-C is the supervisor's to handle.
+
+        While the machine has no room for another process, that is tried again later.
+        """
+        self._started_at = time.monotonic()
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    self._process = self._spawn(theirs.fileno())
+                except OSError:
+                    ours.close()
+                    raise
+        except OSError as error:
+            _logger.error("%s cannot be started: %s", self.name, error)
+            self._plan_start()
+            return
         ours.setblocking(False)
         self.control = ours
         self.ready = False
-        self._started_at = time.monotonic()
+
+    def _spawn(self, control: int) -> subprocess.Popen[bytes]:
+        child = Child(self._launch, self.name, control, self._listeners)
+        inherited = [control, *self._listeners]
+        if self.name == KEEPER:
+            inherited.append(self._launch.lock)
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-P", "-m", self._module, child.serialize()],
+            stdin=subprocess.DEVNULL,
+            pass_fds=inherited,
+            process_group=0,
+        )
 
     def ended(self) -> int | None:
         """Its exit status if it has ended since the last look, with a restart planned."""
@@ -81,12 +96,15 @@ class Process:
         if self.control is not None:
             self.control.close()
         self.control = self._process = None
+        self._plan_start()
+        return status
+
+    def _plan_start(self) -> None:
         lived_s = time.monotonic() - self._started_at
         if lived_s > _LONG_LIFE_S:
             self._pause_s = 0.0
         self.start_at = time.monotonic() + self._pause_s
         self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s or _FIRST_PAUSE_S)
-        return status
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -157,7 +175,7 @@ class Supervisor:
 
     def _wait(self, seconds: float | None) -> None:
         """Until a child says something or ends, a signal comes, or time is up."""
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:  # takes no descriptor of its own
             selector.register(self._wake, selectors.EVENT_READ)
             for child in self._children:
                 if child.control is not None and not child.ready:
