@@ -26,9 +26,9 @@ from countermark.core.ct.sct import (
 from countermark.core.errors import (
     CountermarkError,
     InvariantBroken,
-    Pushback,
     SCTInvalid,
     Unavailable,
+    UpstreamDown,
 )
 from countermark.core.identity.claims import CertificateIdentity
 from countermark.core.identity.profile import (
@@ -94,8 +94,8 @@ class CertificateKeeper:
     async def issue(self, request: IssueCertificate) -> Issued:
         """Precertificate, SCT, certificate.
 
-        Raises CTSubmissionFailed or Pushback; Unavailable when the issuing certificate is not
-        valid for as long as the new one would be.
+        Raises CTSubmissionFailed; Unavailable when the log takes nothing now, or the issuing
+        certificate is not valid for as long as the new one would be.
         """
         # One authority for both signatures, whatever happens while the log has its turn: two
         # keys under one serial number would be an SCT that does not fit (RFC 6962 section 3.2).
@@ -134,8 +134,10 @@ class CertificateKeeper:
             # Clients refuse certificates without a good SCT: a wrong key in the settings must
             # show here, not in everybody's verification.
             sct.verify(self._ct_log_key, message)
-        except (Pushback, InvariantBroken):
-            raise
+        except (Unavailable, InvariantBroken) as error:
+            if not isinstance(error, UpstreamDown):
+                raise  # this process is busy, stopping or broken: not the log's refusal
+            raise CTSubmissionFailed(f"the CT log does not answer: {error}") from error
         except CountermarkError as error:
             raise CTSubmissionFailed(f"the CT log did not take the certificate: {error}") from error
         return sct

@@ -11,7 +11,13 @@ from countermark.ca.authority import IssuingAuthority
 from countermark.ca.keeper import CertificateKeeper
 from countermark.ca.messages import CTSubmissionFailed, IssueCertificate, Issued
 from countermark.core.crypto.certificate import OID_PRECERT_POISON, OID_SCT_LIST, Certificate
-from countermark.core.errors import FormatError, OutcomeUnknown, Pushback, UpstreamDown
+from countermark.core.errors import (
+    FormatError,
+    OutcomeUnknown,
+    Pushback,
+    Unavailable,
+    UpstreamDown,
+)
 from countermark.core.identity.profile import subject_key_id
 from countermark.ctlog.keeper import CTLog
 from countermark.drivers.keys.file import FileSigner
@@ -105,7 +111,9 @@ def test_without_a_good_sct_nothing_is_issued(answer: Exception | bytes) -> None
         issue(FailingLog(answer))
 
 
-@pytest.mark.parametrize("answer", [Pushback("busy", 7), OutcomeUnknown("half written")])
+@pytest.mark.parametrize(
+    "answer", [Pushback("busy", 7), Unavailable("stopping"), OutcomeUnknown("half written")]
+)
 def test_errors_that_mean_more_pass_through(answer: Exception) -> None:
     with pytest.raises(type(answer)):
         issue(FailingLog(answer))
