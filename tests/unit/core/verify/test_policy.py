@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who a certificate names, and who is accepted."""
 
+import time
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -94,6 +96,13 @@ def test_extensions_are_compared() -> None:
             CertificateExtension(name, value).check(SIGNER)
     with pytest.raises(RequestRejected, match="no certificate extension"):
         CertificateExtension("nonsense", "x").check(SIGNER)
+
+
+def test_a_name_cannot_make_a_pattern_slow() -> None:
+    started = time.process_time()
+    with pytest.raises(IdentityMismatch):
+        IdentityPattern(r"(\w+)*@example\.org", ".*").check(SIGNER._replace(name="a" * 200 + "!"))
+    assert time.process_time() - started < 2
 
 
 def test_all_and_any() -> None:
