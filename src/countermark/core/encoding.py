@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from countermark.core.errors import FormatError
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]*", re.ASCII)
-_HEX = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
@@ -67,11 +66,15 @@ def from_base64_bits(text: str, what: str) -> bytes:
 
 def from_hex(text: str, what: str, *, length: int | None = None) -> bytes:
     """Decode lower-case hex. Raises FormatError naming `what`."""
-    if not _HEX.fullmatch(text):
-        raise FormatError(what, "is not lower-case hexadecimal")
     if length is not None and len(text) != 2 * length:
         raise FormatError(what, f"has {len(text)} hexadecimal digits instead of {2 * length}")
-    return bytes.fromhex(text)
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if data.hex() != text:  # it also reads capitals and white space
+        raise FormatError(what, "is not lower-case hexadecimal")
+    return data
 
 
 def from_decimal(text: str, what: str, *, maximum: int = MAX_INT64) -> int:
