@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from countermark.core.tlog.merkle import verify_consistency
+from countermark.tlog.messages import FetchEntries
 from tests.support.asgi import Reply
+from tests.support.crowd import most_at_once
 from tests.support.rekor import (
     SigningKey,
     encode,
@@ -277,3 +279,12 @@ def test_indexes_of_a_second_shard_are_global() -> None:
         assert found.entry.inclusion_proof.log_index == 2
         assert log.browser.get(ENTRIES, query={"logIndex": "1002"}).status == 200
         assert log.browser.get(ENTRIES, query={"logIndex": "2"}).status == 404
+
+
+def test_searches_wait_for_each_other(log: RunningLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may hold megabytes, in the keeper's memory until the worker has taken it."""
+
+    def search() -> Reply:
+        return log.post({"logIndexes": [0] * 10}, path=f"{ENTRIES}/retrieve")
+
+    assert 1 < most_at_once(log.keeper, FetchEntries, search, monkeypatch) <= 16

@@ -73,7 +73,7 @@ class RunningLog:
         self.genesis = genesis_submissions(self.shard, BASE_URL, self.signer) if genesis else ()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        app = Application(routes(self.keeper, self.shard, **options))
+        app = Application(routes(self.keeper, self.shard, self.objects, **options))
         self.browser = WorkerBrowser(app, self._loop)
 
     def __enter__(self) -> Self:

@@ -73,7 +73,8 @@ def wire(
         if log.kind == "ct":
             ct_objects[log.url_name] = _published(data_dir.log_folder(log.name))
         else:
-            routes += tlog_api.routes(keeper, _shard(log, public_keys[log.name]))
+            shard = _shard(log, public_keys[log.name])
+            routes += tlog_api.routes(keeper, shard, _published(data_dir.log_folder(log.name)))
     routes += ctlog_api.routes(keeper, ct_objects)
     if development and config.embedded_issuer:
         routes += oidc_api.routes(keeper, config.issuer_url)

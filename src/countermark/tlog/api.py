@@ -10,19 +10,22 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from countermark.core.bundle.bundle import InclusionProof
-from countermark.core.errors import NotFound
+from countermark.core.errors import InvariantBroken, NotFound
 from countermark.core.rekor.entry import CanonicalEntry
 from countermark.core.rekor.kinds import admit, canonicalize_query
 from countermark.core.rekor.shard import Shard
+from countermark.core.tlog.bundles import ENTRIES32
 from countermark.core.tlog.merkle import leaf_hash
 from countermark.core.wire import rekor_v1 as wire
 from countermark.core.wire import rekor_v1_requests as requests
 from countermark.httpkit.body import read_body
 from countermark.httpkit.cors import cors
 from countermark.httpkit.replies import BytesReply, bytes_reply, json_bytes_reply
+from countermark.ports.objects import ObjectStore
 from countermark.rpc.message import Keeper
 from countermark.tlog.endpoint import VERBS, Endpoint
 from countermark.tlog.messages import (
+    Added,
     AddEntry,
     FetchEntries,
     FetchHead,
@@ -30,20 +33,31 @@ from countermark.tlog.messages import (
     HeadView,
     ProveConsistency,
 )
+from countermark.tlog.published import PublishedBodies
 
 MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """Of a request body. Whole attestations are submitted; what is logged of them is small."""
 
 _INLINE_BYTES: Final = 64 * 1024
 _INLINE_QUERY_BYTES: Final = 4 * 1024  # ten small entries can be slow to verify
+_MAX_LOOKUPS: Final = 16
+"""Under way at a time. An answer of the keeper may hold megabytes, and it keeps what it has sent
+until this worker takes it: thousands of searches at once would be its memory's end."""
 _JSON: Final = (b"content-type", b"application/json")
 
 
 def routes(
-    keeper: Keeper, shard: Shard, *, max_request_bytes: int = MAX_REQUEST_BYTES
+    keeper: Keeper,
+    shard: Shard,
+    objects: ObjectStore,
+    *,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
 ) -> list[BaseRoute]:
-    """The routes of a log with one shard, open to pages of every origin."""
-    api = _LogAPI(keeper, shard, max_request_bytes)
+    """The routes of a log with one shard, open to pages of every origin.
+
+    `objects` are the shard's published files.
+    """
+    api = _LogAPI(keeper, shard, PublishedBodies(objects, ENTRIES32), max_request_bytes)
     endpoints = {
         wire.ENTRIES_PATH: Endpoint(get=api.entry_by_index, post=api.add),
         wire.RETRIEVE_PATH: Endpoint(post=api.search),
@@ -58,12 +72,16 @@ def routes(
 
 
 class _LogAPI:
-    def __init__(self, keeper: Keeper, shard: Shard, max_request_bytes: int) -> None:
+    def __init__(
+        self, keeper: Keeper, shard: Shard, published: PublishedBodies, max_request_bytes: int
+    ) -> None:
         self._keeper = keeper
+        self._published = published
         self._shard = shard
         self._log_id_hex = shard.log_id.hex()
         self._public_key = shard.public_key.to_pem().encode("ascii")
         self._limit = max_request_bytes
+        self._lookups = asyncio.Semaphore(_MAX_LOOKUPS)
 
     async def add(self, request: Request) -> BytesReply:
         """POST of an entry."""
@@ -80,8 +98,7 @@ class _LogAPI:
                 "an equivalent entry already exists in the transparency log with UUID " + entry_id
             )
             return BytesReply(wire.error_reply(409, message), 409, [_JSON, location])
-        found = Found(entry.body, added.index, added.time_ms, added.promise, added.proof)
-        reply = wire.entry_reply(self._object(found, added.head, entry_id))
+        reply = wire.entry_reply(self._object(entry.body, added, added.head, entry_id))
         etag = (b"etag", entry_id.encode("ascii"))  # without quotes: upstream's clients read it so
         return BytesReply(reply, 201, [_JSON, location, etag])
 
@@ -161,24 +178,36 @@ class _LogAPI:
         return hashes, [index - self._shard.first_index for index in query.log_indexes]
 
     async def _lookup(self, hashes: Sequence[bytes], indexes: Sequence[int]) -> list[str]:
-        entries = await self._keeper.call(FetchEntries(tuple(hashes), tuple(indexes)))
-        return [
-            self._object(found, entries.head, self._shard.entry_id(leaf_hash(found.body)))
-            for found in entries.found
-            if found is not None
-        ]
+        """Entry objects by leaf hash, then by leaf index; what is not there is left out."""
+        async with self._lookups:
+            bodies = {index: await self._published.fetch(index) for index in indexes if index >= 0}
+            wanted = [*hashes, *(leaf_hash(body) for body in bodies.values() if body is not None)]
+            unpublished = [index for index, body in bodies.items() if body is None]
+            entries = await self._keeper.call(FetchEntries(tuple(wanted), tuple(unpublished)))
+            by_hash = entries.found[: len(hashes)]
+            by_index = {found.index: found for found in entries.found[len(hashes) :] if found}
+            chosen = [*by_hash, *(by_index.get(index) for index in indexes)]
+            return [await self._shown(found, entries.head) for found in chosen if found is not None]
 
-    def _object(self, found: Found, head: HeadView, entry_id: str) -> str:
+    async def _shown(self, found: Found, head: HeadView) -> str:
+        body = found.body
+        if body is None:
+            body = await self._published.fetch(found.index)
+        if body is None:
+            raise InvariantBroken(f"leaf {found.index} is in no bundle, but said to be published")
+        return self._object(body, found, head, self._shard.entry_id(leaf_hash(body)))
+
+    def _object(self, body: bytes, entry: Added | Found, head: HeadView, entry_id: str) -> str:
         return wire.entry_object(
             entry_id,
-            found.body,
-            found.time_ms // 1000,
+            body,
+            entry.time_ms // 1000,
             self._log_id_hex,
-            self._shard.first_index + found.index,
+            self._shard.first_index + entry.index,
             InclusionProof(
-                found.index, head.root_hash, head.tree_size, found.proof, head.checkpoint
+                entry.index, head.root_hash, head.tree_size, entry.proof, head.checkpoint
             ),
-            found.promise,
+            entry.promise,
         )
 
     def _check_tree(self, tree_id: str, message: str) -> None:

@@ -20,6 +20,7 @@ from countermark.tlog.messages import (
     ProveConsistency,
 )
 from countermark.tlog.personality import submission
+from countermark.tlog.published import first_in_open_bundle
 
 
 class LogKeeper:
@@ -63,11 +64,17 @@ class LogKeeper:
         if any(len(identity) != HASH_BYTES for identity in message.leaf_hashes):
             raise FormatError("leaf hash", "is not 32 bytes long")
         # Rows and records first: whatever they name is under the head that is read after them.
-        entries: list[tuple[bytes, EntryRow] | None] = []
+        entries: list[tuple[bytes | None, EntryRow] | None] = []
         rows = await self._log.find_all(message.leaf_hashes) if message.leaf_hashes else ()
+        in_bundles = first_in_open_bundle(self._log.published_size)
         for row in rows:
-            record = None if row is None else await self._record(row.index)
-            entries.append(None if row is None or record is None else (record, row))
+            if row is None:
+                entries.append(None)
+            elif row.index < in_bundles:
+                entries.append((None, row))
+            else:
+                record = await self._record(row.index)
+                entries.append(None if record is None else (record, row))
         for index in message.indexes:
             entries += (await self._at(index),)
         head = self._log.head
@@ -87,7 +94,7 @@ class LogKeeper:
             raise InvariantBroken(f"log {self._log.name}: leaf {index} has no row of its own")
         return record, row
 
-    async def _found(self, record: bytes, row: EntryRow, head: Head) -> Found:
+    async def _found(self, record: bytes | None, row: EntryRow, head: Head) -> Found:
         proof = await self._log.inclusion_proof(row.index, head.tree_size)
         return Found(record, row.index, row.time_ms, row.promise, proof)
 

@@ -59,9 +59,12 @@ class AddEntry(Request[Added], frozen=True, tag="tlog.add"):
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True):
-    """An entry that the log holds; see `Added`."""
+    """An entry that the log holds; see `Added`.
 
-    body: bytes
+    `body` is None if the entry lies in a full, published bundle: workers read it there.
+    """
+
+    body: bytes | None
     index: int
     time_ms: int
     promise: bytes

@@ -83,7 +83,7 @@ class Failing:
 def test_failures_of_the_keeper(
     log: RunningLog, error: CountermarkError, status: int, message: str, retry: str | None
 ) -> None:
-    browser = Browser(routes(Failing(error), log.shard))
+    browser = Browser(routes(Failing(error), log.shard, log.objects))
     body = encode(hashedrekord(SigningKey.new(), b"x"))
     reply = browser.post(ENTRIES, body, content_type="application/json")
     assert (reply.status, error_of(reply)) == (status, (status, message))
