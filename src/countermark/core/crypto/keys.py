@@ -46,6 +46,20 @@ _MAX_EXPONENT_BITS = 31
 # Most keys by far are P-256, whose SPKI is a constant before the point: no DER need be read.
 _P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _P256_BYTES = 91
+# Ed25519 points of small order, y coordinates as encoded, the sign bit left out (all spellings).
+# Signatures under such a key verify over anything at all.
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(y)
+    for y in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
 _MAX_SPKI_BYTES = 2048
 _PEM = re.compile(
     r"\s*-----BEGIN ([A-Z0-9 ]+)-----\r?\n([^-]+)-----END \1-----\s*",
@@ -96,6 +110,8 @@ class PublicKey(NamedTuple):
             details, hash_name = _rsa_details(bits, what), "sha256"
         elif kind == _OID_ED25519:
             details, hash_name = "PKIX_ED25519", ""
+            if len(bits) == 32 and bits[:31] + bytes((bits[31] & 0x7F,)) in _SMALL_ORDER:
+                raise AlgorithmRefused(f"{what}: the Ed25519 key is a point of small order")
         else:
             raise AlgorithmRefused(f"{what}: keys of algorithm {kind} are not allowed")
         algorithm.end()
@@ -199,11 +215,14 @@ def _algorithm(hash_name: str, *, prehashed: bool) -> "HashAlgorithm | Prehashed
 
 def _rsa_details(bits: bytes, what: str) -> str:
     reader = der.decode(bits, what, der.SEQUENCE).reader(what)
-    size = reader.integer().bit_length()
+    modulus, exponent = reader.integer(), reader.integer()
+    size = modulus.bit_length()
     if size not in _RSA_BITS:
         raise AlgorithmRefused(f"{what}: RSA keys of {size} bits are not allowed")
+    if modulus < 0 or exponent < 3:  # under exponent 1, everybody can sign
+        raise FormatError(what, "is not a valid key of its kind")
     # Go's limit. An exponent as long as the modulus makes checking 200 times as slow.
-    if reader.integer().bit_length() > _MAX_EXPONENT_BITS:
+    if exponent.bit_length() > _MAX_EXPONENT_BITS:
         raise AlgorithmRefused(f"{what}: the RSA exponent has more than {_MAX_EXPONENT_BITS} bits")
     return f"PKIX_RSA_PKCS1V15_{size}_SHA256"
 
