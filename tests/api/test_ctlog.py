@@ -34,7 +34,7 @@ from countermark.core.tlog.merkle import leaf_hash, verify_consistency, verify_i
 from countermark.core.tlog.note import SignedNote
 from countermark.core.wire import ct as wire
 from countermark.ctlog.auditor import CTAuditor, tree_head_signature
-from countermark.ctlog.messages import GetRoots
+from countermark.ctlog.messages import GetEntries, GetRoots
 from countermark.drivers.keys.file import FileSigner
 from countermark.drivers.memory import MemoryLogStore
 from countermark.ports.log_store import EntryRow
@@ -50,6 +50,7 @@ from tests.support.authority import (
     make_chain,
     spki,
 )
+from tests.support.crowd import most_at_once
 
 PREFIX = "/ctlog/main"
 API = f"{PREFIX}/ct/v1"
@@ -544,3 +545,14 @@ def test_fsck_finds_what_was_damaged() -> None:
 
 async def records(instance: CertifyingInstance, start: int, end: int) -> list[bytes]:
     return list(await instance.log.records(start, end))
+
+
+def test_ranges_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may hold megabytes, in the keeper's memory until the worker has taken it."""
+    with CertifyingInstance() as instance:
+        fill(instance, 3)
+
+        def read() -> Reply:
+            return get(instance, "get-entries", start=0, end=2)
+
+        assert 1 < most_at_once(instance.keeper, GetEntries, read, monkeypatch) <= 16

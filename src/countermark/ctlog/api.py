@@ -5,6 +5,7 @@ Parameters are read as upstream's Go reads them; errors are plain text, the stat
 reason on two lines, as there. Chains are checked here, so the keeper sees checked parts only.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,6 +48,9 @@ _log = logging.getLogger(__name__)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}", re.ASCII)
 _MAX_INT64 = 2**63 - 1
 _MAX_ENTRIES = 1000
+_MAX_RANGES = (
+    16  # read at a time: each may be megabytes, which the keeper holds until they are sent
+)
 _FOREVER: Mapping[str, str] = {"cache-control": "public, max-age=86400, immutable"}
 _PARTLY: Mapping[str, str] = {"cache-control": "public, max-age=60"}
 _TEXT = "text/plain; charset=utf-8"
@@ -83,6 +87,7 @@ def routes(keeper: Keeper, objects: Mapping[str, ObjectStore]) -> list[BaseRoute
 class _Api:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self._ranges = asyncio.Semaphore(_MAX_RANGES)
 
     async def add_chain(self, request: Request, log: str) -> Response:
         return await self._add(request, log, precertificate=False)
@@ -161,7 +166,8 @@ class _Api:
         if start > end:
             raise RequestRejected(f"{what}start ({start}) and end ({end}) is not a valid range")
         end = min(end, start + _MAX_ENTRIES - 1)
-        answer = await self._keeper.call(GetEntries(log, start, min(end + 1, _MAX_INT64)))
+        async with self._ranges:
+            answer = await self._keeper.call(GetEntries(log, start, min(end + 1, _MAX_INT64)))
         pairs = [(entry.leaf_input, entry.extra_data) for entry in answer.entries]
         # Fewer than asked for may be because the log has no more yet.
         caching = _FOREVER if len(pairs) > end - start else _PARTLY

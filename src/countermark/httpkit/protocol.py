@@ -42,6 +42,8 @@ class Limits:
         body_s: from there to the end of its body.
         idle_s: without a request, after connecting or after a reply.
         write_s: a reply that is written may lie unread.
+        unread_bytes: of all replies of one worker; beyond that, clients that do not read are
+            dropped, the slowest first.
         discard_s: what was refused is still read, so that the refusal is seen.
         ahead: requests sent before the first of them was answered.
         connections: of one worker.
@@ -53,6 +55,7 @@ class Limits:
     body_s: float = 60.0
     idle_s: float = 30.0
     write_s: float = 60.0
+    unread_bytes: int = 128 * 1024 * 1024
     discard_s: float = 5.0
     ahead: int = 16
     connections: int = 2000
@@ -241,7 +244,25 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._phase is _Phase.REPLY:
             self._enter(_Phase.IDLE, self._limits.idle_s)
 
-    # The worker's timer calls this.
+    # The worker's timer calls these.
+
+    @property
+    def unread_bytes(self) -> int:
+        """What of the replies waits for the client."""
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def unread_since(self) -> float:
+        """When the client was last seen reading all of it; infinite for one that reads."""
+        return self._write_deadline
+
+    def drop_unread(self) -> int:
+        """End a connection whose client does not read. Returns how many bytes that freed."""
+        if self._write_deadline == _NEVER:
+            return 0
+        size = self.unread_bytes
+        self.transport.abort()
+        return size
 
     def expire(self, now: float) -> None:
         """End the connection if one of its times is up."""
@@ -317,7 +338,13 @@ class Connections:
 
     def _watch(self, loop: asyncio.AbstractEventLoop, state: ServerState) -> None:
         now = loop.time()
-        for connection in list(state.connections):
-            if isinstance(connection, BoundedHttp):
-                connection.expire(now)
+        connections = [c for c in list(state.connections) if isinstance(c, BoundedHttp)]
+        for connection in connections:
+            connection.expire(now)
+        too_many = sum(c.unread_bytes for c in connections) - self._limits.unread_bytes
+        if too_many > 0:
+            for connection in sorted(connections, key=lambda c: c.unread_since):
+                too_many -= connection.drop_unread()
+                if too_many <= 0:
+                    break
         loop.call_later(self._tick_s, self._watch, loop, state)

@@ -298,3 +298,18 @@ def test_an_early_reply_does_not_end_what_was_sent_ahead() -> None:
             assert (await read_reply(reader)).endswith(b"got 4")
 
     run(scenario())
+
+
+def test_replies_that_nobody_reads_share_a_bound() -> None:
+    async def scenario() -> None:
+        size = 64 * 1024 * 1024
+        async with served(_app, Limits(unread_bytes=size + size // 2)) as connect:
+            peers = []
+            for _ in range(2):
+                peers.append(await connect())
+                peers[-1][1].write(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
+                await asyncio.sleep(0.2)
+            assert len(await read_all(peers[0][0])) < size  # it was there first
+            assert len(await read_reply(peers[1][0])) > size
+
+    run(scenario())
