@@ -39,7 +39,8 @@ class LogRecord(NamedTuple):
 
     Attributes:
         log: base URL of the log.
-        log_index: the entry's index there.
+        log_index: the entry's index there, as promised; without a promise, its index in the
+            tree of the proof, which differs in logs of several shards.
         tree_size: of the checkpoint it was proven against; 0 for a promise without proof.
     """
 

@@ -129,5 +129,7 @@ def _match(what: str, pattern: str, actual: str) -> None:
 
     if not pattern:
         raise RequestRejected(f"the pattern for the {what} is empty")
+    if not actual:  # what the certificate does not say matches nothing, ".*" included
+        raise IdentityMismatch(f"the certificate names no {what}")
     if not Pattern(pattern).matches(actual):
         raise IdentityMismatch(f"the {what} is {actual!r}, which does not match {pattern!r}")

@@ -38,6 +38,7 @@ from countermark.core.errors import (
     FormatError,
     IdentityMismatch,
     InclusionInvalid,
+    RequestRejected,
     SCTInvalid,
     SignatureInvalid,
     TimeUnproven,
@@ -55,6 +56,8 @@ from countermark.core.verify.signer import SignerIdentity
 
 class Thresholds(NamedTuple):
     """How many independent parties must agree; operators count once each.
+
+    One whose operator the trusted root does not name counts by its URL.
 
     Attributes:
         times: parties that prove a time (keyless signatures only).
@@ -246,13 +249,16 @@ class _Verification:
             self._check_log_window(log, times)
             proof = entry.inclusion_proof
             size = verify_inclusion_proof(entry, proof, log) if proof is not None else 0
+            index = entry.log_index
+            if proof is not None and not entry.inclusion_promise:
+                index = proof.log_index  # the entry's own is nobody's word then
             if size:
-                self._passed("inclusion", f"index {entry.log_index} of {log.base_url}")
+                self._passed("inclusion", f"index {index} of {log.base_url}")
             elif not entry.inclusion_promise:
                 raise InclusionInvalid("a log entry has neither proof nor promise")
             hash_names.add(check_body(entry, signed))
             self._passed("entry", f"{entry.kind} {entry.version} of this signature and signer")
-            records.append(LogRecord(log.base_url, entry.log_index, size))
+            records.append(LogRecord(log.base_url, index, size))
             operators.add(log.operator or log.base_url)
         if len(operators) < max(1, self.thresholds.logs):
             raise InclusionInvalid(
@@ -267,6 +273,10 @@ class _Verification:
         if not all(log.validity.covers(proven.time) for proven in times):
             raise InclusionInvalid(
                 f"the trusted root limits the key of {log.base_url} to another time"
+            )
+        if not times and log.validity.end is not None:
+            raise TimeUnproven(
+                f"the key of {log.base_url} was retired, and no time is proven to be before that"
             )
 
     def _check_hint(self) -> None:
@@ -301,13 +311,17 @@ class _Verification:
         return None
 
     def _subject(self, statement: Statement) -> str:
+        unknown: RequestRejected | None = None
         for subject in statement.subjects:
-            if subject.digests and all(
-                self.artifact.digest(hash_name) == digest
-                for hash_name, digest in subject.digests.items()
-            ):
-                return subject.name
-        raise SignatureInvalid("the signed statement is about other artifacts")
+            try:
+                if subject.digests and all(
+                    self.artifact.digest(hash_name) == digest
+                    for hash_name, digest in subject.digests.items()
+                ):
+                    return subject.name
+            except RequestRejected as error:  # the one digest at hand is of another algorithm
+                unknown = error
+        raise unknown or SignatureInvalid("the signed statement is about other artifacts")
 
 
 @lru_cache(maxsize=256)
