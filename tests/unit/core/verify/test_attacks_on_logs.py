@@ -178,7 +178,7 @@ def test_a_v2_entry_cannot_have_a_promise() -> None:
 def test_kinds_are_what_the_body_says() -> None:
     for kind, version in (("dsse", "0.0.1"), ("hashedrekord", "0.0.2"), ("rekord", "0.0.1")):
         refused(
-            "does not|another kind",
+            "does not fit|another kind|different indexes",
             with_entry(FORGE.bundle(promise=False), kind=kind, version=version),
         )
     refused(
