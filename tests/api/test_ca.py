@@ -528,7 +528,7 @@ def test_expired_authority_issues_nothing() -> None:
 def test_stopped_log_is_a_server_error_that_may_pass() -> None:
     with CertifyingInstance() as instance:
         instance.wait(instance.log.drain())
-        assert refusal(ask(instance)) == (500, 13, "Error entering certificate in CTL")
+        assert refusal(ask(instance)) == (503, 14, "log ct-main is stopping")
 
 
 def test_full_queue_asks_to_wait() -> None:
