@@ -4,7 +4,6 @@
 import os
 from pathlib import Path
 
-from countermark.app.keyring import read_passphrase
 from countermark.core.errors import SettingsError
 
 
@@ -13,6 +12,8 @@ def resolve_passphrase(reference: str) -> bytes | None:
     if not reference:
         return None
     if not reference.startswith("env:"):
+        from countermark.app.keyring import read_passphrase  # with it come the readers of keys
+
         return read_passphrase(Path(reference).expanduser())
     name = reference.removeprefix("env:")
     value = os.environ.get(name, "")

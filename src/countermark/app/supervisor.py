@@ -99,6 +99,11 @@ class Process:
         self._plan_start()
         return status
 
+    def is_running(self) -> bool:
+        """Look, and say whether it still runs."""
+        self.ended()
+        return self.running
+
     def _plan_start(self) -> None:
         lived_s = time.monotonic() - self._started_at
         if lived_s > _LONG_LIFE_S:
@@ -191,8 +196,8 @@ class Supervisor:
         _logger.error("%s ended with %s", child.name, how)
         if status == CONFIGURATION:
             self._give_up(status)
-        elif not self._greeted:
-            self._failed_starts += 1
+        elif not (self._greeted or child.ready or status == -signal.SIGKILL):
+            self._failed_starts += 1  # of its own doing, before it did any work
             if self._failed_starts >= _MAX_FAILED_STARTS:
                 self._give_up(INTERNAL)
 
@@ -216,12 +221,10 @@ class Supervisor:
         for group in (self._workers, [self._keeper]):
             for child in group:
                 child.signal(signal.SIGTERM)
-            while any(child.running for child in group):
-                for child in group:
-                    child.ended()
+            while running := [child for child in group if child.is_running()]:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    for child in group:
+                    for child in running:
                         _logger.error("%s did not stop and was killed", child.name)
                         child.signal(signal.SIGKILL)
                     deadline = time.monotonic() + 1.0

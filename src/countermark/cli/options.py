@@ -4,13 +4,16 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from countermark.client.choice import InstanceChoice
-from countermark.client.identity import Prompts
 from countermark.core.errors import SettingsError, TokenRejected
+
+# What signing needs is imported by the commands that sign: `up` shares this module with them.
+if TYPE_CHECKING:
+    from countermark.client.choice import InstanceChoice
+    from countermark.client.identity import Prompts
 
 _INSTANCE_OPTIONS = (
     ("url", "URL", "An instance that you know, by URL."),
@@ -35,8 +38,10 @@ def instance_options(command: F) -> F:
     return command
 
 
-def choice_from(options: dict[str, str]) -> InstanceChoice:
+def choice_from(options: dict[str, str]) -> "InstanceChoice":
     """What the options of `instance_options` say."""
+    from countermark.client.choice import InstanceChoice
+
     return InstanceChoice(**options)
 
 
@@ -58,11 +63,13 @@ def read_token(path: str) -> str:
     return text
 
 
-def prompts(*, no_browser: bool) -> Prompts | None:
+def prompts(*, no_browser: bool) -> "Prompts | None":
     """How to have the person at this terminal log in; None if there is nobody."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     can_open = not no_browser and _has_display()
+    from countermark.client.identity import Prompts
+
     return Prompts(_open_browser if can_open else _open_nothing, _ask_for_code)
 
 
