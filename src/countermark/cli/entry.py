@@ -10,6 +10,7 @@ import sys
 
 _INTERNAL = 70  # as `exits` has it, which is not imported before it is needed
 _INTERRUPTED = 130  # 128 + SIGINT, as shells expect
+_READER_GONE = 141  # 128 + SIGPIPE, likewise: 0 would say that all was verified
 
 
 def main() -> int:
@@ -33,8 +34,9 @@ def main() -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return _READER_GONE
     except Exception as error:  # noqa: BLE001 - a person should not have to read a traceback
         return _our_fault(error)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from countermark.cli.arguments import printable
 from countermark.cli.exits import exit_code
 from countermark.core.errors import CountermarkError, FormatError, Pushback
 
@@ -53,7 +54,8 @@ class Output:
     def result(self, value: Mapping[str, Any]) -> None:
         """The result for programs; printed with `--json` only."""
         if self.as_json:
-            print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+            # ASCII, so that no stream refuses it and no terminal obeys what a stranger wrote.
+            print(json.dumps(value, indent=2), flush=True)
 
     def fail(self, error: CountermarkError, *, partial: Mapping[str, Any] | None = None) -> int:
         """Say what went wrong and what to do; returns the exit code."""
@@ -64,7 +66,7 @@ class Output:
             self.result({**(partial or {}), "error": fault})
             return code
         name = f"{_RED}countermark:{_PLAIN}" if _coloured(sys.stderr) else "countermark:"
-        print(f"{name} {message}", file=sys.stderr)
+        print(f"{name} {printable(message)}", file=sys.stderr)
         if hint:
             print(f"  {hint}", file=sys.stderr)
         return code
@@ -72,7 +74,7 @@ class Output:
     @contextmanager
     def progress(self, what: str, total_bytes: int) -> Iterator["Ticker"]:
         """A bar on a terminal, shown once the work has taken a second."""
-        ticker = Ticker(what, total_bytes, visible=self.terminal)
+        ticker = Ticker(printable(what), total_bytes, visible=self.terminal)
         try:
             yield ticker
         finally:
@@ -115,7 +117,8 @@ class Ticker:
         with self._lock:
             if self._total < 0:  # closed while rich was being imported
                 return
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+            text = TextColumn("{task.description}", markup=False)
+            columns = (text, BarColumn(), DownloadColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.add_task(self._what, total=self._total, completed=self._done)
             self._bar.start()

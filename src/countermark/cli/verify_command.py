@@ -38,13 +38,13 @@ from countermark.core.verify.policy import (
     Policy,
     UnsafeAnyIdentity,
 )
-from countermark.core.verify.verifier import verify
 
 HELP = """\
 Usage: countermark verify [OPTIONS] FILE…
 
   Check who signed files, offline. The signature of FILE is FILE.sigstore.json (or
-  FILE.sigstore). Instead of a file, a digest can be given: sha256:<64 hex digits>.
+  FILE.sigstore). Instead of a file, a digest can be given: sha256:<64 hex digits>;
+  a file of such a name is ./sha256:….
 
 Who must have signed:
   --identity NAME          e-mail address or URI in the certificate; repeat for several
@@ -55,8 +55,8 @@ Who must have signed:
   --key FILE               instead of all these: PEM public key of a managed key
   --unsafe-any-identity    accept anybody; proves only that somebody signed
 
-Whom to believe (default: the root that knows the bundle's log, of the user's own instances
-and the public one):
+Whom to believe (default: the root that knows the bundle's log, of the user's own instances,
+for identities of their own login only, and the public one):
   --instance NAME          public, staging, or the URL of an instance you trust
   --url URL                the same, for an instance
   --trusted-root FILE      a trusted root file
@@ -147,15 +147,16 @@ def _with_progress(
     with output.progress(f"hashing {name}", size) as ticker:
         if isinstance(artifact, FileArtifact):
             artifact.progress = ticker.advance
-        return verify(bundle, artifact, root.trusted_root, policy, root_name=root.name)
+        return root.verify(bundle, artifact, policy)
 
 
 def _artifact(name: str, bundle_file: str) -> tuple[Artifact, int]:
+    # Before any look at the disk: a file of that name must not stand in for what was asked about.
+    if name.startswith(("sha256:", "sha384:", "sha512:")):
+        if not bundle_file:
+            raise _usage("a digest alone has no signature beside it", "name it with --bundle")
+        return DigestArtifact.parse(name), 0
     if not os.path.exists(name):
-        if name.startswith(("sha256:", "sha384:", "sha512:")):
-            if not bundle_file:
-                raise _usage("a digest alone has no signature beside it", "name it with --bundle")
-            return DigestArtifact.parse(name), 0
         raise NotFound(f"there is no file {name}")
     return FileArtifact(name), os.path.getsize(name)
 
@@ -176,7 +177,10 @@ def _policy(arguments: Arguments) -> Policy | PublicKey:
             raise _usage("a managed key has no issuer and no certificate", "give --key alone")
         return PublicKey.from_pem(from_utf8(read_file(key_file, _MAX_KEY_BYTES), key_file))
     who: Policy = UnsafeAnyIdentity()
-    if names or pattern:
+    if not (names or pattern):
+        if issuer or issuer_pattern:
+            raise _usage("an issuer alone names nobody", "say with --identity-regex who")
+    else:
         if bool(issuer) == bool(issuer_pattern):
             raise _usage(
                 "a name proves nothing without the provider that vouched for it",
@@ -220,26 +224,26 @@ def _named_root(arguments: Arguments, environ: Mapping[str, str]) -> Root | None
 def _failed(name: str, error: CountermarkError, code: int, output: Output) -> dict[str, Any]:
     message, hint = describe(error)
     if not output.as_json:
-        print(f"{name}: NOT verified: {message}", file=sys.stderr)
+        print(printable(f"{name}: NOT verified: {message}"), file=sys.stderr)
         if hint:
-            print(f"  {hint}", file=sys.stderr)
+            print(f"  {printable(hint)}", file=sys.stderr)
     fault = {"code": error.code, "message": message, "hint": hint, "exit": code}
     return {"file": name, "verified": False, "error": fault}
 
 
 def _print(name: str, evidence: Evidence, output: Output) -> None:
-    signer = evidence.signer
+    signer, name, root = evidence.signer, printable(name), printable(evidence.root)
     if signer is not None:
         who = printable(f"{signer.name} ({signer.issuer})")
     else:
         who = f"key sha256:{evidence.key.key_id.hex()}"
     when = f" at {evidence.times[0].time:%Y-%m-%d %H:%M:%S} UTC" if evidence.times else ""
     if not (output.terminal or sys.stdout.isatty()):
-        output.line(f"{name}: verified, signed by {who}{when}, root {evidence.root}")
+        output.line(f"{name}: verified, signed by {who}{when}, root {root}")
         return
     output.line(f"{output.good('verified')} {output.strong(name)}")
     output.line(f"  signed by {who}{when}")
-    output.line(f"  root       {evidence.root}")
+    output.line(f"  root       {root}")
     for check in evidence.checks:
         output.line(f"  ✓ {check.name:<11} {printable(check.detail)}")
 

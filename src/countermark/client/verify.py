@@ -6,6 +6,7 @@ On the path of `countermark verify`: nothing slow to import, and no network, eve
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -18,10 +19,12 @@ from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import to_base64
 from countermark.core.errors import (
     FormatError,
+    IdentityMismatch,
     InclusionInvalid,
     NotFound,
     RequestRejected,
     SettingsError,
+    SignatureInvalid,
 )
 from countermark.core.verify.artifact import Artifact, BytesArtifact
 from countermark.core.verify.evidence import Evidence
@@ -37,14 +40,46 @@ Source: TypeAlias = "bytes | os.PathLike[str] | BinaryIO | Artifact"
 
 
 class Root(NamedTuple):
-    """A trusted root and what to call it: ``public``, a URL, or the file it came from."""
+    """A trusted root and what to call it.
+
+    Attributes:
+        name: ``public``, a URL, or the file it came from.
+        trusted_root: whom to believe.
+        own_url: set if nobody named this root: the instance of this machine that it is of. Its
+            keys lie on this disk, and the bundle chose it. So it is believed about identities of
+            its own login only, and about those of other issuers when it is named.
+    """
 
     name: str
     trusted_root: TrustedRoot
+    own_url: str = ""
+
+    def verify(
+        self,
+        bundle: Bundle,
+        artifact: Artifact,
+        policy: Policy | PublicKey,
+        thresholds: Thresholds = ONE_OF_EACH,
+    ) -> Evidence:
+        """Verify under this root; see `core.verify.verifier.verify`."""
+        root, name = self.trusted_root, self.name
+        evidence = verify(bundle, artifact, root, policy, thresholds=thresholds, root_name=name)
+        issuer = evidence.signer.issuer if evidence.signer is not None else ""
+        if self.own_url and evidence.signer and not issuer.startswith(f"{self.own_url}/"):
+            error = IdentityMismatch(
+                f"unless it is named, {name} is believed about its own login only, not {issuer!r}"
+            )
+            error.add_note(f"if it is to vouch for that issuer, add --instance {name}")
+            raise error
+        return evidence
 
 
 class FileArtifact:
-    """A file or an open binary file, hashed in pieces, once per hash algorithm."""
+    """A file or an open binary file, hashed in pieces, once per hash algorithm.
+
+    If a second algorithm is needed, the first is computed again: digests are always of the same
+    bytes, even if the file changes meanwhile.
+    """
 
     def __init__(
         self,
@@ -63,29 +98,36 @@ class FileArtifact:
         self._digests: dict[str, bytes] = {}
 
     def digest(self, hash_name: str) -> bytes:
-        """See `Artifact.digest`. Raises NotFound if there is no such file, OSError."""
+        """See `Artifact.digest`.
+
+        Raises NotFound if there is no such file, SignatureInvalid if it changed, OSError.
+        """
         if hash_name not in self._digests:
-            self._digests[hash_name] = self._open_and_hash(hash_name)
+            digests = self._open_and_hash((*self._digests, hash_name))
+            if self._digests.items() - digests.items():
+                raise SignatureInvalid("the artifact changed while it was read")
+            self._digests = digests
         return self._digests[hash_name]
 
-    def _open_and_hash(self, hash_name: str) -> bytes:
+    def _open_and_hash(self, hash_names: tuple[str, ...]) -> dict[str, bytes]:
         if not isinstance(self._source, str | os.PathLike):
             if self._digests:
                 self._source.seek(0)
-            return self._hash(self._source.read, hash_name)
+            return self._hash(self._source.read, hash_names)
         try:
-            with open(self._source, "rb", buffering=0) as file:
-                return self._hash(file.read, hash_name)
+            with open(self._source, "rb", buffering=0, opener=_open_to_read) as file:
+                return self._hash(file.read, hash_names)
         except FileNotFoundError as error:
             raise NotFound(f"there is no file {os.fspath(self._source)}") from error
 
-    def _hash(self, read: Callable[[int], bytes], hash_name: str) -> bytes:
-        state = hashlib.new(hash_name)
+    def _hash(self, read: Callable[[int], bytes], hash_names: tuple[str, ...]) -> dict[str, bytes]:
+        states = {name: hashlib.new(name) for name in hash_names}
         while piece := read(_READ_BYTES):
-            state.update(piece)
+            for state in states.values():
+                state.update(piece)
             if self.progress is not None:
                 self.progress(len(piece))
-        return state.digest()
+        return {name: state.digest() for name, state in states.items()}
 
 
 class Verifier:
@@ -96,7 +138,8 @@ class Verifier:
 
         Args:
             root: the one root to believe; without it, each bundle's own log ids choose among
-                the user's recorded instances and the public-good instance.
+                the user's recorded instances (see `Root.own_url` for what these may vouch for),
+                the root of the user's config.toml and the public-good instance.
         """
         self._root = Root("given", root) if isinstance(root, TrustedRoot) else root
 
@@ -122,14 +165,7 @@ class Verifier:
         if isinstance(bundle, bytes):
             bundle = Bundle.parse(bundle)
         root = self._root or choose_root(bundle)
-        return verify(
-            bundle,
-            _artifact(source),
-            root.trusted_root,
-            policy,
-            thresholds=thresholds,
-            root_name=root.name,
-        )
+        return root.verify(bundle, _artifact(source), policy, thresholds)
 
 
 def _artifact(source: Source) -> Artifact:
@@ -153,28 +189,29 @@ def choose_root(bundle: Bundle) -> Root:
     if not wanted:
         raise InclusionInvalid("the bundle has no log entry")
     texts = [to_base64(log_id).encode("ascii") for log_id in wanted]
-    for name, data in _candidates():
+    for name, data, own_url in _candidates():
         # Looking for the text is a quick no; the parsed root decides.
         if all(text in data for text in texts):
             root = _parse_root(data)
             if wanted <= {log.log_id for log in root.tlogs}:
-                return Root(name, root)
+                return Root(name, root, own_url)
     error = InclusionInvalid("no trusted root knows the log that the bundle names")
     error.add_note("name the root to believe with --trusted-root FILE or --instance NAME")
     raise error
 
 
-def _candidates() -> Iterator[tuple[str, bytes]]:
+def _candidates() -> Iterator[tuple[str, bytes, str]]:
     for record in load_instances():
-        yield record.url, record.trusted_root_json
+        own_url = record.url if record.data_dir else ""  # one that runs elsewhere was pinned
+        yield record.url, record.trusted_root_json, own_url
     if os.path.exists(config_path()):
         from countermark.client.choice import user_config  # few have one
 
         config = user_config()
         for path in (config.get("trusted_root"), config.get("trust_config")):
             if path:
-                yield path, read_file(path, MAX_TRUSTED_ROOT_BYTES)
-    yield PUBLIC, shipped_root_json(PUBLIC)
+                yield path, read_file(path, MAX_TRUSTED_ROOT_BYTES), ""
+    yield PUBLIC, shipped_root_json(PUBLIC), ""
 
 
 def named_root(name: str) -> Root:
@@ -225,10 +262,21 @@ def read_bundle(path: str) -> Bundle:
     return Bundle.parse(read_file(path, MAX_BUNDLE_BYTES))
 
 
+def _open_to_read(path: str, flags: int) -> int:
+    """Open, but no named pipe: a folder of a stranger's could hold one that never ends."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not path.startswith(("/dev/", "/proc/")):
+        os.close(descriptor)
+        raise RequestRejected(f"{path} is a named pipe, and may never end")
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def read_file(path: str, limit: int) -> bytes:
     """A whole file of at most `limit` bytes. Raises NotFound, FormatError, OSError."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_to_read) as file:
             data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}") from error

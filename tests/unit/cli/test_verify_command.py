@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("root.json").write_bytes(FORGE.trusted_root().serialize())
     record_instance(
         "http://localhost:7446",
-        "/nowhere",
+        "",
         trusted_root_json=FORGE.trusted_root().serialize(),
         signing_config_json=b"{}",
         tuf_root_json=b"{}",

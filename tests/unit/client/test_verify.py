@@ -43,7 +43,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def record(url: str, forge: Forge) -> None:
     record_instance(
         url,
-        "/nowhere",
+        "",
         trusted_root_json=forge.trusted_root().serialize(),
         signing_config_json=b"{}",
         tuf_root_json=b"{}",
