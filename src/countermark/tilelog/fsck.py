@@ -25,7 +25,7 @@ from countermark.core.tlog.tiles import (
     partial_tiles,
     widest,
 )
-from countermark.ports.log_store import EntryRow, LogStore, StagedLeaf
+from countermark.ports.log_store import EntryRow, Head, LogStore, StagedLeaf
 from countermark.ports.objects import ObjectStore
 from countermark.tilelog.personality import Auditor
 from countermark.tilelog.problems import Problem, Problems, TooManyProblems
@@ -99,6 +99,7 @@ class _Fsck:
         self._published = store.published_size(name)
         self._tree = GrowingTree()
         self._last_time_ms = 0
+        self._public_note = b""
         self._problems = Problems()
         self._public = PublishedObjects(objects, self._problems)
 
@@ -191,12 +192,14 @@ class _Fsck:
             self._problems.report(f"entries from {start}", str(error))
             return
         if public is not None and start < public.tree_size <= start + len(hashes):
-            tree.append(hashes[: public.tree_size - start])
+            last = public.tree_size - start
+            tree.append(hashes[:last])
             self._problems.expect(
                 tree.view().root_hash == public.root_hash,
                 CHECKPOINT_PATH,
                 "has another root hash than the log",
             )
+            self._check_public_signature(public, records[last - 1])
         tree.append(hashes[tree.size - start :])
         full = [name for name in changed_tiles(start, tree.size) if name.width == TILE_WIDTH]
         if full:
@@ -204,6 +207,14 @@ class _Fsck:
             for name in full:
                 self._check_tile(name, view)
             tree.forget(tree.size)
+
+    def _check_public_signature(self, public: Checkpoint, last: bytes) -> None:
+        """Check a published checkpoint that is older than the head; `last` is its last record."""
+        with self._problems.caught(CHECKPOINT_PATH):
+            [row] = self._store.find(self._name, [self._auditor.identity(last)])
+            if row is not None:  # a round's head has the time of its leaves
+                head = Head(public.tree_size, public.root_hash, row.time_ms, self._public_note)
+                self._auditor.check_head(head)
 
     def _check_tile(self, name: TileName, view: TreeView) -> None:
         full = TileName(name.level, name.index)
@@ -268,6 +279,7 @@ class _Fsck:
             self._problems.report(CHECKPOINT_PATH, "is missing")
             return None
         data, checkpoint = public
+        self._public_note = data
         if checkpoint.tree_size == head.tree_size:
             self._problems.expect(data == head.signed, CHECKPOINT_PATH, "is not the head's")
             return None

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """fsck finds whatever was changed behind the log's back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from countermark.core.errors import NotFound
+from countermark.core.errors import NotFound, OutcomeUnknown
 from countermark.core.tlog.merkle import leaf_hash
 from countermark.drivers.memory import (
     MemoryLog,
@@ -195,6 +195,29 @@ def _older(objects: MemoryObjectData) -> None:
 
 def _fork(objects: MemoryObjectData) -> None:
     objects.mutable["checkpoint"] = TextLog().sign_head(SIZE, bytes(32), 1)
+
+
+class _Unwritable(MemoryObjectStore):
+    """Publication fails: what is public stays behind the head."""
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        raise OutcomeUnknown("failed on purpose")
+
+
+def test_an_older_checkpoint_must_be_signed_too(stores: MemoryStores) -> None:
+    async def work(log: Log) -> None:
+        await add_all(log, ["more"])
+
+    with pytest.raises(ExceptionGroup):
+        with_log(stores, work, wrap=lambda store, _: (store, _Unwritable(stores.objects)))
+    report = _fsck(stores)
+    assert report.ok
+    assert (report.tree_size, report.published_size) == (SIZE + 1, SIZE)
+    note = stores.objects.mutable["checkpoint"]
+    other = b"B" if note[-10:-9] == b"A" else b"A"
+    stores.objects.mutable["checkpoint"] = note[:-10] + other + note[-9:]
+    report = _fsck(stores)
+    assert [problem.where for problem in report.problems] == ["checkpoint"]
 
 
 def _wider_tile(objects: MemoryObjectData) -> None:
