@@ -47,11 +47,11 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 
         checked = instance.command("log", "fsck", "--data", str(instance.data_dir.path))
         assert checked.returncode == 0, checked.stdout + checked.stderr
-        _check_certificates(instance, seen)
-        _check_heads(instance, seen)
+        check_certificates(instance, seen)
+        check_heads(instance, seen)
 
         instance.start()
-        _check_entries(instance, log, seen)
+        check_entries(instance, log, seen)
     assert seen.wrong == []
     assert len(seen.entries) > KILLS
     assert len(seen.certificates) > KILLS / 10
@@ -75,7 +75,7 @@ def _kill(instance: Instance, chance: random.Random) -> None:
         instance.kill(chance.choice(victims))
 
 
-def _check_entries(instance: Instance, log: TransparencyLog, seen: Acknowledged) -> None:
+def check_entries(instance: Instance, log: TransparencyLog, seen: Acknowledged) -> None:
     """Every acknowledged entry is shown as it was, provably in the log as it is now."""
     client = Client(instance.port)
     for entry_id, entry in seen.entries.items():
@@ -89,7 +89,7 @@ def _check_entries(instance: Instance, log: TransparencyLog, seen: Acknowledged)
     client.close()
 
 
-def _check_heads(instance: Instance, seen: Acknowledged) -> None:
+def check_heads(instance: Instance, seen: Acknowledged) -> None:
     """Every root that a proof led to is one that the log had at that size: no second history."""
     shown: dict[int, bytes] = {}
     for entry in seen.entries.values():
@@ -106,7 +106,7 @@ def _check_heads(instance: Instance, seen: Acknowledged) -> None:
     assert not shown, "heads were shown that the log never reached"
 
 
-def _check_certificates(instance: Instance, seen: Acknowledged) -> None:
+def check_certificates(instance: Instance, seen: Acknowledged) -> None:
     """The SCT in every issued certificate is the one that the CT log keeps for it."""
     with Inspection.open(instance.data_dir) as inspection:
         for leaf, issuer in seen.certificates:

@@ -90,6 +90,11 @@ class Instance:
             process.kill()
             raise AssertionError(f"the instance did not stop:\n{self.said()}") from None
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
     def processes(self) -> dict[str, psutil.Process]:
         """Everything that runs, by name: ``supervisor``, ``keeper``, ``worker-1`` …"""
         assert self._process is not None
