@@ -14,12 +14,16 @@ from countermark.core.encoding import MAX_INT64, from_base64_lenient, from_decim
 from countermark.core.errors import FormatError
 
 JSONObject: TypeAlias = Mapping[str, Any]
+_MAX_ELEMENTS = 100_000
 
 
 def parse_object(data: bytes, what: str, *, limit: int) -> JSONObject:
     """Read a JSON document that is an object, at most `limit` bytes long."""
     if len(data) > limit:
         raise FormatError(what, f"is larger than {limit} bytes")
+    # Counted before they are read: an element of two bytes takes 64 in memory.
+    if len(data) > _MAX_ELEMENTS and data.count(b",") > _MAX_ELEMENTS:
+        raise FormatError(what, f"has more than {_MAX_ELEMENTS} elements")
     text = from_utf8(data, what)
     try:
         value = _DECODER.decode(text)
