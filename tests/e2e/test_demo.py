@@ -24,10 +24,10 @@ def temporary(tmp_path: Path) -> Path:
     return folder
 
 
-def demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
+def demo(temporary: Path, *arguments: str, python: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     environment = {name: text for name, text in os.environ.items() if name != "COUNTERMARK_HOME"}
     return subprocess.Popen(
-        [sys.executable, "-m", "countermark", "demo", *arguments],
+        [sys.executable, *python, "-m", "countermark", "demo", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,6 +56,23 @@ def test_it_signs_verifies_and_shows_the_evidence(temporary: Path) -> None:
     assert "\x1b" not in out
     assert left_behind(temporary) == []
     assert not (temporary.parent / ".local").exists()
+
+
+def test_nothing_of_the_working_directory_is_run(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's folder, with modules named like those that every program imports."""
+    hostile = temporary.parent / "hostile"
+    hostile.mkdir()
+    for name in ("typing", "json", "hashlib", "secrets", "subprocess"):
+        (hostile / f"{name}.py").write_text(
+            f"open({str(hostile / 'ran')!r}, 'w'); raise SystemExit"
+        )
+    monkeypatch.chdir(hostile)
+    process = demo(temporary, python=("-P",))
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, ""), out
+    assert not (hostile / "ran").exists()
 
 
 def test_a_file_of_ones_own_is_only_read(temporary: Path) -> None:

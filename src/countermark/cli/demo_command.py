@@ -132,7 +132,7 @@ def _verify(arguments: list[str]) -> dict[str, Any]:
     """The result of `countermark verify` for one file, run without sockets."""
     module = "countermark.cli.offline"
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-m", module, "verify", "--json", *arguments],
+        [sys.executable, "-P", "-m", module, "verify", "--json", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         timeout=_VERIFY_TIMEOUT_S,

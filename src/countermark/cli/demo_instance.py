@@ -34,7 +34,7 @@ class DemoInstance:
         with (self._folder / "up.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [
-                    *(sys.executable, "-m", "countermark", "up"),
+                    *(sys.executable, "-P", "-m", "countermark", "up"),
                     *("--data", str(self._folder / "data"), "--port", str(port)),
                 ],
                 stdin=subprocess.DEVNULL,
