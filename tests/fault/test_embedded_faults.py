@@ -158,6 +158,60 @@ def test_a_full_disk_changes_nothing_and_can_be_tried_again(
     assert objects.fetch("a/b") == b"1"
 
 
+def _no_descriptors(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "too many open files")
+
+
+def test_a_process_out_of_descriptors_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = FileObjectStore(tmp_path)
+    objects.put_all([("a/b", b"1")])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", _no_descriptors)
+        patched.setattr(os, "scandir", _no_descriptors)
+        for attempt in (
+            lambda: objects.fetch("a/b"),
+            lambda: objects.put_all([("a/b", b"1")]),
+            lambda: list(objects.paths("a/")),
+        ):
+            with pytest.raises(Unavailable, match="too many open files"):
+                attempt()
+    assert objects.fetch("a/b") == b"1"
+
+
+@pytest.mark.parametrize("call", ["read_bytes", "scandir"])
+def test_what_cannot_be_read_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    objects = FileObjectStore(tmp_path)
+    objects.put_all([("a/b", b"1")])
+    monkeypatch.setattr(os if call == "scandir" else Path, call, _io_error)
+    with pytest.raises(InvariantBroken, match="cannot be read"):
+        objects.fetch("a/b") if call == "read_bytes" else list(objects.paths("a/"))
+
+
+def test_a_deletion_that_fails_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = FileObjectStore(tmp_path)
+    objects.put_all([("a/b.p/1", b"1")])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", _io_error)
+        with pytest.raises(Unavailable):
+            objects.delete_all(["a/b.p/1"])
+    objects.delete_all(["a/b.p/1"])
+    assert list(objects.paths("")) == []
+
+
+def test_a_folder_that_cannot_be_made_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", _no_space)
+    with pytest.raises(Unavailable, match="no space left"):
+        FileObjectStore(tmp_path / "new")
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace", "mkdir"])
 def test_a_failed_sync_or_rename_stops_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

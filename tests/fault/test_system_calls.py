@@ -56,7 +56,7 @@ _CALLS = {
     "getdents64": 100,
 }
 _FAULTS = ("error=EIO", "error=ENOSPC", "error=EMFILE", "error=EROFS", "signal=SIGKILL")
-CASES = int(os.environ.get("COUNTERMARK_FAULTS", "24"))
+CASES = int(os.environ.get("COUNTERMARK_FAULTS", "20"))
 SEED = int(os.environ.get("COUNTERMARK_SEED", "20261122"))
 
 
