@@ -98,6 +98,11 @@ def test_extensions_are_compared() -> None:
         CertificateExtension("nonsense", "x").check(SIGNER)
 
 
+def test_what_a_certificate_does_not_say_matches_no_pattern() -> None:
+    with pytest.raises(IdentityMismatch, match="names no issuer"):
+        IdentityPattern(".*", ".*").check(SIGNER._replace(issuer=""))
+
+
 def test_a_name_cannot_make_a_pattern_slow() -> None:
     started = time.process_time()
     with pytest.raises(IdentityMismatch):
