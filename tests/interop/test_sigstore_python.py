@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.matrix import Kind
+from tests.support.peers import Did, Recorder
 from tests.support.running import Done, Running
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("sigstore-python")]
@@ -59,8 +61,13 @@ def pair(instance: Running, sigstore: str, tmp_path: Path) -> Pair:
     return Pair(instance, sigstore, tmp_path)
 
 
+@pytest.fixture
+def did(pair: Pair, recorder: Recorder) -> Did:
+    return recorder("sigstore-python", pair.theirs("--version").out.split()[-1])
+
+
 @pytest.mark.parametrize("signer", SIDES)
-def test_both_verify_what_either_signed(pair: Pair, signer: str) -> None:
+def test_both_verify_what_either_signed(pair: Pair, did: Did, signer: str) -> None:
     file = pair.sign(signer)
     theirs = pair.verify("sigstore", file)
     assert (theirs.code, f"OK: {file}" in theirs.err) == (0, True), theirs.err
@@ -72,39 +79,53 @@ def test_both_verify_what_either_signed(pair: Pair, signer: str) -> None:
         *("timestamp", "promise", "certificate", "sct", "inclusion", "entry", "signature"),
         "identity",
     }
+    if signer == "sigstore":
+        did(Kind.SIGNED, "`sign`")
+    else:
+        did(Kind.VERIFIED, "`verify identity` of a blob")
 
 
 @pytest.mark.parametrize("verifier", SIDES)
 @pytest.mark.parametrize("signer", SIDES)
-def test_both_refuse_a_file_that_was_changed(pair: Pair, signer: str, verifier: str) -> None:
+def test_both_refuse_a_file_that_was_changed(
+    pair: Pair, did: Did, signer: str, verifier: str
+) -> None:
     file = pair.sign(signer)
     file.write_bytes(file.read_bytes() + b"!")
     done = pair.verify(verifier, file)
     assert done.code == 1
     if verifier == "countermark":
         assert done.json["results"][0]["error"]["code"] == "signature-invalid"
+    else:
+        did(Kind.REFUSED, "changed file")
 
 
 @pytest.mark.parametrize("verifier", SIDES)
 @pytest.mark.parametrize("signer", SIDES)
-def test_both_refuse_another_identity(pair: Pair, signer: str, verifier: str) -> None:
+def test_both_refuse_another_identity(pair: Pair, did: Did, signer: str, verifier: str) -> None:
     done = pair.verify(verifier, pair.sign(signer), identity=BOB)
     assert done.code == 1
     if verifier == "countermark":
         assert done.json["results"][0]["error"]["code"] == "identity-mismatch"
+    else:
+        did(Kind.REFUSED, "other identity")
 
 
 @pytest.mark.parametrize("verifier", SIDES)
 @pytest.mark.parametrize("signer", SIDES)
-def test_both_refuse_another_issuer(pair: Pair, signer: str, verifier: str) -> None:
+def test_both_refuse_another_issuer(pair: Pair, did: Did, signer: str, verifier: str) -> None:
     done = pair.verify(verifier, pair.sign(signer), issuer="https://accounts.example.org")
     assert done.code == 1
     if verifier == "countermark":
         assert done.json["results"][0]["error"]["code"] == "identity-mismatch"
+    else:
+        did(Kind.REFUSED, "other issuer")
 
 
 @pytest.mark.parametrize("verifier", SIDES)
-def test_both_refuse_a_signature_swapped_in_from_another_bundle(pair: Pair, verifier: str) -> None:
+def test_both_refuse_a_signature_swapped_in_from_another_bundle(
+    pair: Pair, did: Did, verifier: str
+) -> None:
     file, other = pair.sign("countermark", "a"), pair.sign("countermark", "b")
     bundle_path = Path(f"{file}.sigstore.json")
     bundle = json.loads(bundle_path.read_text())
@@ -112,9 +133,11 @@ def test_both_refuse_a_signature_swapped_in_from_another_bundle(pair: Pair, veri
     bundle["verificationMaterial"]["tlogEntries"] = swapped["verificationMaterial"]["tlogEntries"]
     bundle_path.write_text(json.dumps(bundle))
     assert pair.verify(verifier, file).code == 1
+    if verifier == "sigstore":
+        did(Kind.REFUSED, "entry of another bundle")
 
 
-def test_both_verify_an_attestation_of_theirs(pair: Pair) -> None:
+def test_both_verify_an_attestation_of_theirs(pair: Pair, did: Did) -> None:
     file = pair.folder / "file"
     file.write_text("attested\n")
     predicate = pair.folder / "predicate"
@@ -139,9 +162,10 @@ def test_both_verify_an_attestation_of_theirs(pair: Pair) -> None:
     assert ours.code == 0, ours.out
     file.write_text("something else\n")
     assert pair.verify("countermark", file).code == 1
+    did(Kind.SIGNED, "`attest`")
 
 
-def test_they_verify_a_statement_that_we_signed(pair: Pair) -> None:
+def test_they_verify_a_statement_that_we_signed(pair: Pair, did: Did) -> None:
     file = pair.folder / "file"
     file.write_text("stated\n")
     statement = {
@@ -166,9 +190,10 @@ def test_they_verify_a_statement_that_we_signed(pair: Pair) -> None:
     assert base64.b64decode(envelope["payload"]) == (pair.folder / "statement").read_bytes()
     assert pair.verify("sigstore", file).code == 0
     assert pair.verify("countermark", file).code == 0
+    did(Kind.VERIFIED, "`verify identity` of a statement")
 
 
-def test_they_follow_our_tuf_repository(pair: Pair) -> None:
+def test_they_follow_our_tuf_repository(pair: Pair, did: Did) -> None:
     address = f"{pair.instance.url}/tuf"
     root = pair.instance.data / "tuf" / "1.root.json"
     there = ("--instance", address)
@@ -184,3 +209,4 @@ def test_they_follow_our_tuf_repository(pair: Pair) -> None:
     verified = pair.instance.run(*(pair.sigstore, *there, "verify", "identity", *policy, str(file)))
     assert verified.code == 0, verified.err
     assert pair.verify("countermark", file).code == 0
+    did(Kind.ALSO, "`trust-instance`, `sign` and `verify` through TUF")
