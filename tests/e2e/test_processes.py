@@ -28,7 +28,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 def _get(instance: Instance, path: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(instance.url + path, timeout=10) as reply:
+        with urllib.request.urlopen(instance.url + path, timeout=30) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
