@@ -53,12 +53,10 @@ class Instance:
 
 
 @contextmanager
-def instance(data: Path | None = None) -> Iterator[Instance]:
-    """Start one on a free port; `data` is kept if given."""
+def instance(data: Path | None = None, port: int = 0) -> Iterator[Instance]:
+    """Start one on `port`, or a free one; `data` is kept if given."""
     home = Path(tempfile.mkdtemp(prefix="countermark-bench-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     directory = data or home / "data"
     environment = _environment(home)
     before = time.perf_counter()
@@ -78,6 +76,13 @@ def instance(data: Path | None = None) -> Iterator[Instance]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _environment(home: Path) -> dict[str, str]:

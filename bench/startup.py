@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from bench.instance import instance
+from bench.instance import free_port, instance
 from bench.measure import Row, spread
 
 RUNS = 5
@@ -18,9 +18,10 @@ def run() -> list[Row]:
     later: list[float] = []
     for _ in range(RUNS):
         home = Path(tempfile.mkdtemp(prefix="countermark-bench-"))
+        port = free_port()  # an instance keeps the port it was made with
         try:
             for times in (first, later):
-                with instance(home / "data") as running:
+                with instance(home / "data", port) as running:
                     times.append(running.ready_s)
         finally:
             shutil.rmtree(home)
