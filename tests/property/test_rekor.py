@@ -26,6 +26,7 @@ from tests.support.rekor import (
     encode,
     envelope,
     hashedrekord,
+    intoto,
     pem_of,
 )
 
@@ -33,6 +34,7 @@ KEY = SigningKey.new()
 HASHED = hashedrekord(KEY, b"artifact")
 TEXT = envelope(b'{"subject":[{"digest":{"sha256":"aa"}}]}', KEY)
 DSSE = dsse(TEXT, KEY.pem)
+IN_TOTO = intoto(TEXT, KEY.pem)
 CERTIFICATE = pem_of(certificate(KEY))
 
 json_values = st.recursive(
@@ -90,7 +92,7 @@ def test_any_body_of_a_post(body: bytes) -> None:
     submit(body)
 
 
-@given(damaged_trees(HASHED) | damaged_trees(DSSE))
+@given(damaged_trees(HASHED) | damaged_trees(DSSE) | damaged_trees(IN_TOTO))
 def test_damaged_proposals(tree: dict[str, Any]) -> None:
     submit(encode(tree))
 
@@ -98,6 +100,13 @@ def test_damaged_proposals(tree: dict[str, Any]) -> None:
 @given(damaged_trees(json.loads(TEXT)))
 def test_damaged_envelopes(tree: dict[str, Any]) -> None:
     submit(encode(dsse(json.dumps(tree), KEY.pem)))
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_any_payload_type_and_key_id_of_intoto(payload_type: str, keyid: str) -> None:
+    proposal = intoto(envelope(b"{}", KEY, payload_type=payload_type), KEY.pem)
+    proposal["spec"]["content"]["envelope"]["signatures"][0]["keyid"] = keyid
+    submit(encode(proposal))
 
 
 @given(st.sampled_from(sorted(KNOWN_KINDS)), st.text(max_size=8), json_values)

@@ -69,6 +69,24 @@ def dsse(text: str, *pems: str) -> dict[str, Any]:
     return {"apiVersion": "0.0.1", "kind": "dsse", "spec": {"proposedContent": content}}
 
 
+def intoto(text: str, *pems: str) -> dict[str, Any]:
+    """intoto 0.0.2, as sigstore-js has it: the keys of the signatures in their order."""
+    tree = json.loads(text)
+    signatures = [
+        {"sig": b64(item["sig"]), "publicKey": b64(pem)}
+        for item, pem in zip(tree["signatures"], pems, strict=True)
+    ]
+    content = {
+        "envelope": {
+            "payloadType": tree["payloadType"],
+            "payload": b64(tree["payload"]),
+            "signatures": signatures,
+        },
+        "hash": {"algorithm": "sha256", "value": hashlib.sha256(text.encode()).hexdigest()},
+    }
+    return {"apiVersion": "0.0.2", "kind": "intoto", "spec": {"content": content}}
+
+
 def encode(value: object) -> bytes:
     return json.dumps(value).encode()
 

@@ -2,7 +2,6 @@
 """dsse 0.0.1 as clients submit it: read, verified, and turned into the canonical body."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -24,6 +23,7 @@ from countermark.core.rekor.entry import (
     search_key,
 )
 from countermark.core.rekor.signatures import verify_message
+from countermark.core.rekor.statement_terms import statement_terms
 from countermark.core.rekor.verifiers import Verifier, read_verifier
 
 # Every verifier may have to be tried on every signature, each time over the whole message.
@@ -35,7 +35,6 @@ MAX_CHECKS: Final = 256
 _COSTS: Final = {"PKIX_ECDSA_P384_SHA_384": 8, "PKIX_ECDSA_P521_SHA_512": 16}
 # What is read costs memory by its elements, of which "{}," is one: 16 MB of them would be 400.
 _MAX_ENVELOPE_ELEMENTS: Final = 64 * 1024
-_MAX_STATEMENT_ELEMENTS: Final = 4 * MAX_SEARCH_KEYS
 
 
 class _Hash(msgspec.Struct):
@@ -70,27 +69,8 @@ class _Envelope(msgspec.Struct):
     signatures: list[_EnvelopeSignature] | None = None
 
 
-class _Described(msgspec.Struct):
-    digest: dict[str, str] | None = None
-
-
-class _Statement(msgspec.Struct):
-    subject: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Predicate(msgspec.Struct):
-    materials: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Provenance(msgspec.Struct):
-    predicate: _Predicate | None = None
-
-
 _decode_spec = msgspec.json.Decoder(_Spec).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_statement = msgspec.json.Decoder(_Statement).decode
-_decode_provenance = msgspec.json.Decoder(_Provenance).decode
-_decode_described = msgspec.json.Decoder(list[_Described] | None).decode
 
 
 def parse_proposal(spec: bytes | msgspec.Raw) -> CanonicalEntry:
@@ -128,7 +108,7 @@ def parse_proposal(spec: bytes | msgspec.Raw) -> CanonicalEntry:
     payload_hash = hashlib.sha256(payload).hexdigest()
     terms = {f"sha256:{envelope_hash}": None, f"sha256:{payload_hash}": None}
     if payload_type == PAYLOAD_TYPE_IN_TOTO:
-        terms.update(dict.fromkeys(_statement_terms(payload)))
+        terms.update(dict.fromkeys(statement_terms(payload)))
     keys = {key: None for verifier in covered.values() for key in verifier.search_keys}
     keys.update({search_key(term): None for term in terms})
     if len(keys) > MAX_SEARCH_KEYS:
@@ -236,22 +216,3 @@ def _verifies(verifier: Verifier, signature: bytes, message: bytes) -> bool:
     except EntryRejected:
         return False
     return True
-
-
-def _statement_terms(payload: bytes) -> Iterator[str]:
-    """``algorithm:value`` of every subject and material; none of a statement that is none."""
-    try:
-        yield from _digests(_decode_statement(payload).subject)
-        predicate = _decode_provenance(payload).predicate
-        if predicate:
-            yield from _digests(predicate.materials)
-    except (ValueError, RecursionError):
-        return
-
-
-def _digests(described: msgspec.Raw) -> Iterator[str]:
-    if bytes(described).count(b",") > _MAX_STATEMENT_ELEMENTS:
-        raise EntryRejected(f"the statement lists more than {_MAX_STATEMENT_ELEMENTS} elements")
-    for item in _decode_described(described) or ():
-        for algorithm, value in (item.digest or {}).items():
-            yield f"{algorithm}:{value}"

@@ -11,22 +11,24 @@ from countermark.core.rekor import (
     dsse_proposal,
     hashedrekord,
     hashedrekord_proposal,
+    intoto_proposal,
 )
 from countermark.core.rekor.entry import MAX_BODY_BYTES, CanonicalEntry, EntryRejected
 
 Spec: TypeAlias = bytes | msgspec.Raw
 Reader: TypeAlias = Callable[[Spec], CanonicalEntry]
 
-_NOT_TAKEN: Final = frozenset(
-    ("alpine", "cose", "helm", "intoto", "jar", "rekord", "rfc3161", "rpm", "tuf")
-)
+_NOT_TAKEN: Final = frozenset(("alpine", "cose", "helm", "jar", "rekord", "rfc3161", "rpm", "tuf"))
+_NOT_TAKEN_VERSIONS: Final = frozenset((("intoto", "0.0.1"),))
 _PROPOSALS: Final[Mapping[tuple[str, str], Reader]] = {
     (hashedrekord.KIND, hashedrekord.VERSION): hashedrekord_proposal.parse_proposal,
     (dsse_entry.KIND, dsse_entry.VERSION): dsse_proposal.parse_proposal,
+    (intoto_proposal.KIND, intoto_proposal.VERSION): intoto_proposal.parse_proposal,
 }
 _QUERIES: Final[Mapping[tuple[str, str], Reader]] = {
     **_PROPOSALS,
     (dsse_entry.KIND, dsse_entry.VERSION): dsse_proposal.parse_stored,
+    (intoto_proposal.KIND, intoto_proposal.VERSION): intoto_proposal.parse_stored,
 }
 KNOWN_KINDS: Final = _NOT_TAKEN | {kind for kind, _ in _PROPOSALS}
 
@@ -35,7 +37,7 @@ def admit(kind: str, version: str, spec: Spec) -> CanonicalEntry:
     """Verify a proposed entry of one of the `KNOWN_KINDS`. Raises EntryRejected."""
     reader = _PROPOSALS.get((kind, version))
     if reader is None:
-        if kind in _NOT_TAKEN:
+        if _is_never_taken(kind, version):
             raise EntryRejected(f"entry kind '{kind}' is not enabled for submission on this server")
         raise EntryRejected(f"unable to locate entry for version {version}")
     entry = reader(spec)
@@ -49,9 +51,13 @@ def canonicalize_query(kind: str, version: str, spec: Spec) -> CanonicalEntry | 
 
     None for a kind that this log never takes: it holds none of them. Raises EntryRejected.
     """
-    if kind in _NOT_TAKEN:
+    if _is_never_taken(kind, version):
         return None
     reader = _QUERIES.get((kind, version))
     if reader is None:
         raise EntryRejected(f"unable to locate entry for version {version}")
     return reader(spec)
+
+
+def _is_never_taken(kind: str, version: str) -> bool:
+    return kind in _NOT_TAKEN or (kind, version) in _NOT_TAKEN_VERSIONS

@@ -7,7 +7,7 @@ import msgspec
 
 from countermark.core.encoding import from_base64
 from countermark.core.errors import FormatError
-from countermark.core.rekor import dsse_entry, hashedrekord
+from countermark.core.rekor import dsse_entry, hashedrekord, intoto_proposal
 from countermark.core.rekor.entry import EntryRejected, search_key
 from countermark.core.rekor.verifiers import read_verifier
 
@@ -50,16 +50,34 @@ class _DSSE(msgspec.Struct):
     signatures: list[_EnvelopeSignature]
 
 
+class _KeyedSignature(msgspec.Struct):
+    public_key: str = msgspec.field(name="publicKey")
+
+
+class _KeyedEnvelope(msgspec.Struct):
+    signatures: list[_KeyedSignature]
+
+
+class _InTotoContent(msgspec.Struct):
+    envelope: _KeyedEnvelope
+    payload_hash: _Hash = msgspec.field(name="payloadHash")
+
+
+class _InToto(msgspec.Struct):
+    content: _InTotoContent
+
+
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
 _decode_hashedrekord: Final = msgspec.json.Decoder(_HashedRekord).decode
 _decode_dsse: Final = msgspec.json.Decoder(_DSSE).decode
+_decode_intoto: Final = msgspec.json.Decoder(_InToto).decode
 
 
 def stored_search_keys(body: bytes) -> tuple[bytes, ...]:
     """The search keys that a canonical body alone yields: of its keys, certificates and hashes.
 
-    For `dsse` the log may know more, from the statement that is not kept. Verifies nothing.
-    Raises FormatError.
+    For `dsse` and `intoto` the log may know more, from the statement that is not kept. Verifies
+    nothing. Raises FormatError.
     """
     try:
         kind = _decode_body(body)
@@ -70,6 +88,10 @@ def stored_search_keys(body: bytes) -> tuple[bytes, ...]:
             dsse = _decode_dsse(kind.spec)
             hashes = [dsse.envelope_hash, dsse.payload_hash]
             verifiers = [signature.verifier for signature in dsse.signatures]
+        elif (kind.kind, kind.version) == (intoto_proposal.KIND, intoto_proposal.VERSION):
+            content = _decode_intoto(kind.spec).content
+            hashes = [content.payload_hash]
+            verifiers = [signature.public_key for signature in content.envelope.signatures]
         else:
             raise FormatError("log entry", f"is a {kind.kind} {kind.version}")
     except (ValueError, RecursionError) as error:

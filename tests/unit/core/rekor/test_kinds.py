@@ -7,10 +7,11 @@ from countermark.core.errors import FormatError
 from countermark.core.rekor.entry import EntryRejected
 from countermark.core.rekor.kinds import KNOWN_KINDS, admit, canonicalize_query
 from countermark.core.rekor.stored import stored_search_keys
-from tests.support.rekor import SigningKey, dsse, encode, envelope, hashedrekord
+from tests.support.rekor import SigningKey, dsse, encode, envelope, hashedrekord, intoto
 
 KEY = SigningKey.new()
 HASHED = encode(hashedrekord(KEY, b"x")["spec"])
+INTOTO = encode(intoto(envelope(b"{}", KEY), KEY.pem)["spec"])
 DSSE = encode(dsse(envelope(b"{}", KEY), KEY.pem)["spec"])
 
 
@@ -19,16 +20,21 @@ def test_the_kinds_of_upstream_are_known() -> None:
 
 
 def test_taken() -> None:
-    for kind, spec in (("hashedrekord", HASHED), ("dsse", DSSE)):
-        entry = admit(kind, "0.0.1", spec)
-        assert canonicalize_query(kind, "0.0.1", spec) == entry
+    for kind, version, spec in (
+        ("hashedrekord", "0.0.1", HASHED),
+        ("dsse", "0.0.1", DSSE),
+        ("intoto", "0.0.2", INTOTO),
+    ):
+        entry = admit(kind, version, spec)
+        assert canonicalize_query(kind, version, spec) == entry
         assert set(stored_search_keys(entry.body)) <= set(entry.search_keys)
 
 
 def test_not_taken() -> None:
-    with pytest.raises(EntryRejected, match="entry kind 'intoto' is not enabled for submission"):
-        admit("intoto", "0.0.2", b"{}")
-    assert canonicalize_query("intoto", "0.0.1", b"{}") is None
+    for kind in ("intoto", "rpm"):
+        with pytest.raises(EntryRejected, match=f"entry kind '{kind}' is not enabled"):
+            admit(kind, "0.0.1", b"{}")
+        assert canonicalize_query(kind, "0.0.1", b"{}") is None
 
 
 def test_unknown_version() -> None:
