@@ -26,6 +26,7 @@ from tests.support.peers import Did, Ours, Recorder, installed, sha256
 from tests.support.running import Done
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("rekor-cli")]
+TYPES = {"hashedrekord": "hashedrekord:0.0.1", "dsse": "dsse:0.0.1", "intoto": "intoto:0.0.2"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def signed(ours: Ours, kind: str) -> Signed:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
     )
-    with_key = ("--pki-format", "x509", "--public-key", str(key), "--type", f"{kind}:0.0.1")
+    with_key = ("--pki-format", "x509", "--public-key", str(key), "--type", TYPES[kind])
     file = ours.file(f"{kind}\n", kind)
     if kind == "hashedrekord":
         signature = private.sign(file.read_bytes(), ec.ECDSA(hashes.SHA256()))
@@ -117,7 +118,7 @@ def did(rekor: RekorCLI, recorder: Recorder) -> Did:
     return recorder("rekor-cli", version[1])
 
 
-@pytest.mark.parametrize("kind", ["hashedrekord", "dsse"])
+@pytest.mark.parametrize("kind", TYPES)
 def test_we_verify_what_they_uploaded(rekor: RekorCLI, ours: Ours, did: Did, kind: str) -> None:
     made = signed(ours, kind)
     uploaded = rekor("upload", *made.proposal)

@@ -15,6 +15,7 @@ from tests.support.matrix import Kind
 from tests.support.peers import (
     ADA,
     BOB,
+    STATEMENT_TYPE,
     TOOLS,
     Did,
     Ours,
@@ -184,6 +185,22 @@ def command(ours: Ours) -> Command:
 def command_did(command: Command, recorder: Recorder) -> Did:
     said = command("--version").out  # "@sigstore/cli/0.8.1 linux-x64 node-v20.20.2"
     return recorder("`@sigstore/cli`", said.split()[0].rpartition("/")[2])
+
+
+def test_we_verify_what_their_command_attested(
+    command: Command, ours: Ours, command_did: Did
+) -> None:
+    file, url = ours.file(), ours.instance.url
+    bundle = ours.folder / "bundle.json"
+    signed = command(
+        *("attest", "--fulcio-url", url, "--rekor-url", url, "--tsa-server-url", url),
+        *("--payload-type", STATEMENT_TYPE, "-o", str(bundle), str(ours.statement(file))),
+        token=ours.token(),
+    )
+    assert signed.code == 0, signed.out + signed.err
+    ours.believes(file, bundle)
+    assert command.verify(bundle).code == 0
+    command_did(Kind.SIGNED, "`attest` as an `intoto` entry")
 
 
 def test_their_command_verifies_ours(command: Command, ours: Ours, command_did: Did) -> None:
