@@ -137,9 +137,13 @@ def test_every_snippet_of_the_readme(terminal: Terminal) -> None:
 
 @pytest.mark.interop
 def test_every_snippet_about_other_clients(terminal: Terminal) -> None:
-    peers = TOOLS / "sigstore-python/bin"
-    if not (peers / "sigstore").exists():
-        pytest.skip("sigstore-python is not installed; run scripts/install-peers")
-    terminal.environment["PATH"] += os.pathsep + str(peers)
+    for folder, program in (("sigstore-python/bin", "sigstore"), ("go", "cosign")):
+        if not (TOOLS / folder / program).exists():
+            pytest.skip(f"{program} is not installed; run scripts/install-peers")
+        terminal.environment["PATH"] += os.pathsep + str(TOOLS / folder)
+    for program in ("openssl", "curl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    terminal.environment["HOME"] = str(terminal.directory)  # cosign's and rekor-cli's memory
     for step in steps(ROOT / "docs/how-to/other-clients.md"):
         terminal.run(step)
