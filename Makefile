@@ -19,6 +19,7 @@ demo: $(VENV)/.server ## sign and verify a real file against an instance of its 
 	@$(BIN)/countermark demo $(FILE)
 
 test: $(VENV)/.dev ## every test, with the real clients they need
+	@scripts/install-system-tools
 	@COUNTERMARK_TOOLS=$(TOOLS) scripts/install-peers
 	COUNTERMARK_TOOLS=$(TOOLS) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup tests
 
