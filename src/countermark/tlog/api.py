@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rekor's API v1 over HTTP: the worker's half of the log. It verifies; the keeper keeps."""
+"""Rekor's API v1 over HTTP: its routes, and those that read. The one that writes is `adding`."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from countermark.core.bundle.bundle import InclusionProof
 from countermark.core.errors import InvariantBroken, NotFound
-from countermark.core.rekor.entry import CanonicalEntry
-from countermark.core.rekor.kinds import admit, canonicalize_query
+from countermark.core.rekor.kinds import canonicalize_query
 from countermark.core.rekor.shard import Shard
 from countermark.core.tlog.bundles import ENTRIES32
 from countermark.core.tlog.merkle import leaf_hash
@@ -23,10 +20,10 @@ from countermark.httpkit.cors import cors
 from countermark.httpkit.replies import BytesReply, bytes_reply, json_bytes_reply
 from countermark.ports.objects import ObjectStore
 from countermark.rpc.message import Keeper
+from countermark.tlog.adding import Adding
 from countermark.tlog.endpoint import VERBS, Endpoint
+from countermark.tlog.entry_object import EntryObjects
 from countermark.tlog.messages import (
-    Added,
-    AddEntry,
     FetchEntries,
     FetchHead,
     Found,
@@ -38,12 +35,10 @@ from countermark.tlog.published import PublishedBodies
 MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """Of a request body. Whole attestations are submitted; what is logged of them is small."""
 
-_INLINE_BYTES: Final = 64 * 1024
 _INLINE_QUERY_BYTES: Final = 4 * 1024  # ten small entries can be slow to verify
 _MAX_LOOKUPS: Final = 16
 """Under way at a time. An answer of the keeper may hold megabytes, and it keeps what it has sent
 until this worker takes it: thousands of searches at once would be its memory's end."""
-_JSON: Final = (b"content-type", b"application/json")
 
 
 def routes(
@@ -57,9 +52,10 @@ def routes(
 
     `objects` are the shard's published files.
     """
+    adding = Adding(keeper, shard, max_request_bytes)
     api = _LogAPI(keeper, shard, PublishedBodies(objects, ENTRIES32), max_request_bytes)
     endpoints = {
-        wire.ENTRIES_PATH: Endpoint(get=api.entry_by_index, post=api.add),
+        wire.ENTRIES_PATH: Endpoint(get=api.entry_by_index, post=adding.add),
         wire.RETRIEVE_PATH: Endpoint(post=api.search),
         f"{wire.ENTRIES_PATH}/{{entry_id}}": Endpoint(get=api.entry_by_id),
         wire.LOG_PATH: Endpoint(get=api.info),
@@ -78,29 +74,10 @@ class _LogAPI:
         self._keeper = keeper
         self._published = published
         self._shard = shard
-        self._log_id_hex = shard.log_id.hex()
+        self._objects = EntryObjects(shard)
         self._public_key = shard.public_key.to_pem().encode("ascii")
         self._limit = max_request_bytes
         self._lookups = asyncio.Semaphore(_MAX_LOOKUPS)
-
-    async def add(self, request: Request) -> BytesReply:
-        """POST of an entry."""
-        body = await read_body(request, limit=self._limit)
-        if len(body) <= _INLINE_BYTES:
-            entry = _admit(body)
-        else:  # hashing and decoding megabytes would hold up everybody else
-            entry = await asyncio.to_thread(_admit, body)
-        added = await self._keeper.call(AddEntry(entry.body, entry.search_keys))
-        entry_id = self._shard.entry_id(leaf_hash(entry.body))
-        location = _location(entry_id, request.scope["query_string"])
-        if added.duplicate:
-            message = (
-                "an equivalent entry already exists in the transparency log with UUID " + entry_id
-            )
-            return BytesReply(wire.error_reply(409, message), 409, [_JSON, location])
-        reply = wire.entry_reply(self._object(entry.body, added, added.head, entry_id))
-        etag = (b"etag", entry_id.encode("ascii"))  # without quotes: upstream's clients read it so
-        return BytesReply(reply, 201, [_JSON, location, etag])
 
     async def entry_by_index(self, request: Request) -> BytesReply:
         """GET of the entry at a global log index."""
@@ -195,45 +172,17 @@ class _LogAPI:
             body = await self._published.fetch(found.index)
         if body is None:
             raise InvariantBroken(f"leaf {found.index} is in no bundle, but said to be published")
-        return self._object(body, found, head, self._shard.entry_id(leaf_hash(body)))
-
-    def _object(self, body: bytes, entry: Added | Found, head: HeadView, entry_id: str) -> str:
-        return wire.entry_object(
-            entry_id,
-            body,
-            entry.time_ms // 1000,
-            self._log_id_hex,
-            self._shard.first_index + entry.index,
-            InclusionProof(
-                entry.index, head.root_hash, head.tree_size, entry.proof, head.checkpoint
-            ),
-            entry.promise,
-        )
+        return self._objects.write(body, found, head, self._shard.entry_id(leaf_hash(body)))
 
     def _check_tree(self, tree_id: str, message: str) -> None:
         if tree_id and (len(tree_id) > 20 or int(tree_id) != self._shard.tree_id):
             raise requests.BadRequest(400, 400, message[:200])
 
 
-def _admit(body: bytes) -> CanonicalEntry:
-    proposal = requests.read_proposal(body)
-    return admit(proposal.kind, proposal.version, proposal.spec)
-
-
 def _one(objects: Sequence[str]) -> BytesReply:
     if not objects:
         raise NotFound("no such entry")
     return json_bytes_reply(wire.entry_reply(objects[0]))
-
-
-def _location(entry_id: str, query: bytes) -> tuple[bytes, bytes]:
-    """Where the entry can be read: a path, with the request's query except an API key."""
-    location = f"{wire.ENTRIES_PATH}/{entry_id}"
-    if query:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-        kept = sorted((name, value) for name, value in pairs if name != "apiKey")
-        location += f"?{urlencode(kept)}" if kept else ""
-    return (b"location", location.encode("ascii"))
 
 
 async def _ping(_: Request) -> BytesReply:
