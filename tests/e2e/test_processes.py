@@ -115,6 +115,26 @@ def test_readyz_tells_when_the_keeper_hangs(instance: Instance) -> None:
     assert _get(instance, "/readyz")[0] == 200
 
 
+def test_workers_that_start_while_the_keeper_hangs_answer(instance: Instance) -> None:
+    keeper = instance.processes()["keeper"]
+    keeper.send_signal(signal.SIGSTOP)
+    try:
+        gone = [instance.kill(name) for name in ("worker-1", "worker-2")]
+
+        def both_are_back() -> bool:
+            found = instance.processes()
+            names = [name for name in ("worker-1", "worker-2") if name in found]
+            return len(names) == 2 and not any(found[name].pid in gone for name in names)
+
+        instance.wait("back", both_are_back)
+        status, body = _get(instance, "/healthz")
+        assert (status, json.loads(body)["error"]) == (503, "unavailable")
+        assert b"starting" in body
+    finally:
+        keeper.send_signal(signal.SIGCONT)
+    instance.wait("ready", instance.is_ready)
+
+
 def test_unknown_paths_are_json(instance: Instance) -> None:
     status, body = _get(instance, "/nowhere")
     assert (status, json.loads(body)["code"]) == (404, 404)

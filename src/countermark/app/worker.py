@@ -31,6 +31,7 @@ from countermark.core.errors import SettingsError, Unavailable
 from countermark.drivers.system import SystemClock
 from countermark.httpkit.application import Application
 from countermark.httpkit.protocol import Connections, Limits
+from countermark.httpkit.starting import Starting
 from countermark.rpc.address import KeeperAddress
 from countermark.rpc.client import RemoteKeeper
 
@@ -61,15 +62,10 @@ async def work(child: Child, parent: Parent) -> int:
         keeper = RemoteKeeper(address.path)
         connection = asyncio.create_task(keeper.run())
         try:
-            application = await _application(child.launch, data_dir, keeper)
-            await _serve(application, child, parent)
-        except SettingsError as error:
-            _logger.error("%s", error)
-            return CONFIGURATION
+            return await _serve(child, parent, data_dir, keeper)
         finally:
             connection.cancel()
             await asyncio.gather(connection, return_exceptions=True)
-    return 0
 
 
 def limits() -> Limits:
@@ -113,10 +109,11 @@ async def _public_keys(keeper: RemoteKeeper) -> dict[str, PublicKey]:
         return {name: PublicKey.from_spki(spki) for name, spki in reply.spkis.items()}
 
 
-async def _serve(application: Application, child: Child, parent: Parent) -> None:
+async def _serve(child: Child, parent: Parent, data_dir: DataDir, keeper: RemoteKeeper) -> int:
     launch = child.launch
+    front = Starting()
     config = Config(
-        application,
+        front,
         # uvicorn only ever calls it, with these parameters.
         http=cast("Any", Connections(limits())),
         ws="none",
@@ -134,11 +131,18 @@ async def _serve(application: Application, child: Child, parent: Parent) -> None
     sockets = [socket.socket(fileno=descriptor) for descriptor in child.listeners]
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets))
-        parent.stop_on_end(server.stop)
+        try:
+            front.begin(await _application(launch, data_dir, keeper))
+        except SettingsError as error:
+            _logger.error("%s", error)
+            serving.cancel()
+            return CONFIGURATION
         process.settle()
+        parent.stop_on_end(server.stop)
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event
             await asyncio.sleep(0.005)
         parent.tell_ready()
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker that cannot serve yet answers all the same."""
+
+import asyncio
+
+from countermark.httpkit import health
+from countermark.httpkit.application import Application
+from countermark.httpkit.starting import Starting
+from tests.unit.httpkit.serving import exchange, run, served
+
+_ASK = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+
+
+async def _nothing() -> None:
+    return
+
+
+def test_requests_wait_for_the_application() -> None:
+    async def scenario() -> None:
+        front = Starting()
+        async with served(front) as connect:
+            asked = asyncio.create_task(exchange(connect, _ASK))
+            await asyncio.sleep(0.05)
+            assert not asked.done()
+            front.begin(Application(health.routes(_nothing)))
+            assert (await asked).startswith(b"HTTP/1.1 200 ")
+            assert (await exchange(connect, _ASK)).startswith(b"HTTP/1.1 200 ")
+
+    run(scenario())
+
+
+def test_requests_wait_no_longer_than_that() -> None:
+    async def scenario() -> None:
+        front = Starting(patience_s=0.05)
+        async with served(front) as connect:
+            reply = await exchange(connect, _ASK)
+            assert reply.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: " in reply.lower()
+            assert b"is starting" in reply
+            front.begin(Application(health.routes(_nothing)))
+            assert (await exchange(connect, _ASK)).startswith(b"HTTP/1.1 200 ")
+
+    run(scenario())
