@@ -8,25 +8,30 @@ that what it imported does not stay in memory beside the instance.
 import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from countermark.app import sockets
+from countermark.app.checkpoints import clear_checkpoints
 from countermark.app.data_dir import DataDir, State
 from countermark.app.instance import InstanceConfig
 from countermark.app.launch import Launch
 from countermark.app.opening import open_instance
 from countermark.app.secrets import resolve_passphrase
 from countermark.app.settings import DEFAULT_PORT, Settings
+from countermark.app.upgrade import Say, upgrade
 from countermark.client.instances import home_dir, record_instance
 from countermark.core.errors import SettingsError
 from countermark.core.hosts import is_loopback
 
-Say = Callable[[str], None]
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class InUse(SettingsError):
+    """Somebody else holds the lock of the data directory."""
 
 
 def data_dir_of(settings: Settings) -> DataDir:
@@ -50,7 +55,7 @@ def locked(data_dir: DataDir) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            busy = SettingsError(f"an instance runs on {data_dir.path} already")
+            busy = InUse(f"an instance runs on {data_dir.path} already")
             busy.add_note("see `countermark status`; stop it, or name another directory")
             raise busy from error
         yield descriptor
@@ -69,7 +74,7 @@ def prepare(settings: Settings, data_dir: DataDir, say: Say) -> InstanceConfig:
     Raises SettingsError.
     """
     if data_dir.state() is State.COMPLETE:
-        config = open_instance(data_dir)
+        config = open_for_change(data_dir, say)
         _check_unchanged(settings, config)
         return config
     say(f"creating keys, logs and trust root in {data_dir.path}")
@@ -91,6 +96,21 @@ def prepare(settings: Settings, data_dir: DataDir, say: Say) -> InstanceConfig:
     for warning in made.warnings:
         say(warning)
     return made.config
+
+
+def open_for_change(data_dir: DataDir, say: Say) -> InstanceConfig:
+    """The instance, its directory in this program's layout. The caller holds the lock.
+
+    Commands that only look use `open_instance`, which reads older layouts as they are.
+    Raises SettingsError, InvariantBroken.
+    """
+    open_instance(data_dir)  # whose secrets are exposed is not worked upon
+    try:
+        upgrade(data_dir, say)
+        clear_checkpoints(data_dir)
+    except OSError as error:
+        raise SettingsError(f"{data_dir.path} cannot be changed: {error.strerror}") from error
+    return open_instance(data_dir)
 
 
 def listen(settings: Settings, data_dir: DataDir) -> list[list[int]]:

@@ -11,6 +11,8 @@ db/               0700: the database
 logs/<log>/       the objects of each log: tiles, entry bundles, checkpoint
 tuf/, trust/      the TUF repository; the trust root's files
 run/              0700: the keeper's socket
+checkpoints/      0700: the database as it was when a backup began, while that one is made
+restoring         stands for as long as `restore` is under way
 """
 
 import os
@@ -24,7 +26,9 @@ from countermark.core.encoding import from_decimal
 from countermark.core.errors import FormatError, SettingsError
 from countermark.drivers.durable import PUBLIC, read_secret, replace_file
 
-VERSION: Final = 1
+VERSION: Final = 2
+# What a backup is recognised by, so that nobody brings up an instance inside one.
+BACKUP_MANIFEST: Final = "backup.json"
 _PRIVATE_FOLDERS: Final = ("keys", "offline", "db", "run")
 _PUBLIC_FOLDERS: Final = ("logs", "tuf", "trust")
 # Names that may lie in a directory that is still to be initialised.
@@ -68,6 +72,16 @@ class DataDir:
     def unfinished_file(self) -> Path:
         """Stands for as long as initialisation is under way."""
         return self.path / "initialising"
+
+    @property
+    def restoring_file(self) -> Path:
+        """Stands for as long as a restore is under way."""
+        return self.path / "restoring"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of database checkpoints that backups are made from; whoever makes one locks it."""
+        return self.path / "checkpoints"
 
     @property
     def lock_file(self) -> Path:
@@ -154,25 +168,34 @@ class DataDir:
     def state(self) -> State:
         """What is there. Raises SettingsError for a directory that is something else.
 
-        Also for one written by a newer version: an older program would misread it.
+        Also for one written by a newer version, which an older program would misread, and for
+        one that `restore` did not finish.
+        """
+        if self.version() is not None:
+            return State.COMPLETE
+        return self._state_without_version()
+
+    def version(self) -> int | None:
+        """The layout's number; None where there is no complete instance.
+
+        Raises SettingsError if the file is damaged or the layout newer than this program.
         """
         try:
             version = self.version_file.read_bytes()
         except FileNotFoundError:
-            return self._state_without_version()
+            return None
         except OSError as error:
             raise SettingsError(f"{self.version_file} cannot be read: {error.strerror}") from error
-        self._check_version(version)
-        return State.COMPLETE
+        return self._check_version(version)
 
     @property
     def cleared_folders(self) -> tuple[Path, ...]:
         """The folders that initialisation fills, and clears of what a killed run left."""
         return (self.keys, self.offline, self.db, self.logs, self.tuf, self.trust)
 
-    def write_version(self) -> None:
+    def write_version(self, version: int = VERSION) -> None:
         """Declare the directory complete, durably. Raises OSError."""
-        replace_file(self.version_file, b"%d\n" % VERSION, PUBLIC)
+        replace_file(self.version_file, b"%d\n" % version, PUBLIC)
 
     def make_folders(self) -> None:
         """Create the directory and its folders, with their modes, where they do not exist."""
@@ -202,12 +225,20 @@ class DataDir:
     def _state_without_version(self) -> State:
         if self.unfinished_file.exists():
             return State.UNFINISHED
+        if self.restoring_file.exists():
+            unfinished = SettingsError(f"restoring a backup into {self.path} was not finished")
+            unfinished.add_note("run the same countermark restore again: it begins anew")
+            raise unfinished
         try:
             names = {entry.name for entry in os.scandir(self.path)}
         except FileNotFoundError:
             return State.EMPTY
         except OSError as error:
             raise SettingsError(f"{self.path} cannot be used: {error.strerror}") from error
+        if BACKUP_MANIFEST in names:
+            backup = SettingsError(f"{self.path} is a backup, not a data directory")
+            backup.add_note(f"run countermark restore {self.path} --data ANOTHER_DIRECTORY")
+            raise backup
         if strangers := sorted(names - _HARMLESS):
             raise SettingsError(
                 f"{self.path} is neither empty nor a Countermark data directory (it holds "
@@ -215,7 +246,7 @@ class DataDir:
             )
         return State.EMPTY
 
-    def _check_version(self, data: bytes) -> None:
+    def _check_version(self, data: bytes) -> int:
         try:
             version = from_decimal(data.decode("ascii", "replace").rstrip("\n"), "version")
         except FormatError as error:
@@ -227,6 +258,7 @@ class DataDir:
             )
         if version < 1:
             raise SettingsError(f"{self.version_file} is damaged: there is no layout {version}")
+        return version
 
 
 def _loose(path: Path) -> bool:

@@ -11,10 +11,12 @@ import sys
 from typing import NoReturn
 
 from countermark.app import process
+from countermark.app.checkpoints import CURRENT
 from countermark.app.data_dir import DataDir
 from countermark.app.keeper_wiring import Parts, wire
 from countermark.app.keyring import KeyRing
 from countermark.app.launch import Child
+from countermark.app.messages import CheckpointMade, MakeCheckpoint
 from countermark.app.opening import open_instance
 from countermark.app.process import Parent
 from countermark.app.secrets import resolve_passphrase
@@ -23,6 +25,7 @@ from countermark.core.errors import CountermarkError, InvariantBroken, SettingsE
 from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.drivers.system import SystemClock, SystemEntropy
 from countermark.rpc.address import KeeperAddress
+from countermark.rpc.message import Handlers
 from countermark.rpc.server import KeeperServer
 
 _logger = logging.getLogger("keeper")
@@ -45,7 +48,7 @@ async def keep(child: Child, parent: Parent) -> int:
             development=child.launch.development,
         )
         with KeeperAddress(data_dir.run) as address:
-            await _serve(parts, address, parent)
+            await _serve(parts, KeeperServer(_handlers(parts, store, data_dir)), address, parent)
         store.close()
     except SettingsError as error:
         _logger.error("%s", error)
@@ -55,8 +58,9 @@ async def keep(child: Child, parent: Parent) -> int:
     return 0
 
 
-async def _serve(parts: Parts, address: KeeperAddress, parent: Parent) -> None:
-    server = KeeperServer(parts.handlers)
+async def _serve(
+    parts: Parts, server: KeeperServer, address: KeeperAddress, parent: Parent
+) -> None:
     async with asyncio.TaskGroup() as tasks:
         for log in parts.logs:
             tasks.create_task(log.run())
@@ -69,6 +73,16 @@ async def _serve(parts: Parts, address: KeeperAddress, parent: Parent) -> None:
         trust.cancel()
         for log in parts.logs:
             await log.drain()
+
+
+def _handlers(parts: Parts, store: RocksLogStore, data_dir: DataDir) -> Handlers:
+    async def make_checkpoint(_: MakeCheckpoint) -> CheckpointMade:
+        # In a thread of its own: it waits for the disk, and no log may wait with it.
+        await asyncio.to_thread(store.checkpoint, data_dir.checkpoints / CURRENT)
+        return CheckpointMade()
+
+    own: Handlers = {MakeCheckpoint: make_checkpoint}
+    return {**parts.handlers, **own}
 
 
 async def _keep_trust(parts: Parts) -> None:

@@ -52,3 +52,11 @@ class PublicKeys(msgspec.Struct, frozen=True):
 
 class GetPublicKeys(Request[PublicKeys], tag="instance.public-keys", frozen=True):
     """Asks for the logs' public keys, which workers check and show but never sign with."""
+
+
+class CheckpointMade(msgspec.Struct, frozen=True):
+    """The database's checkpoint is in the data directory, where backups read it."""
+
+
+class MakeCheckpoint(Request[CheckpointMade], tag="instance.checkpoint", frozen=True):
+    """Asks for a checkpoint of the database. Whoever asks holds the folder of checkpoints."""

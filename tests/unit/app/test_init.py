@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from countermark.app.data_dir import DataDir, State
+from countermark.app.data_dir import VERSION, DataDir, State
 from countermark.app.init import Initialised, Passphrases, initialise
 from countermark.app.keyring import KeyRing
 from countermark.app.logs import auditor_of
@@ -167,7 +167,7 @@ def test_existing_instance_is_left_alone(data_dir: DataDir) -> None:
 
 def test_newer_instance_is_neither_opened_nor_made_over(data_dir: DataDir) -> None:
     make(data_dir)
-    data_dir.version_file.write_text("2\n")
+    data_dir.version_file.write_text(f"{VERSION + 1}\n")
     for action in (lambda: make(data_dir), lambda: open_instance(data_dir)):
         with pytest.raises(SettingsError, match="newer Countermark"):
             action()

@@ -11,9 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from rocksdict import Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, Checkpoint, Rdict, WriteBatch, WriteOptions
 
-from countermark.core.errors import Conflict, InvariantBroken, NotFound, OutcomeUnknown
+from countermark.core.errors import (
+    Conflict,
+    InvariantBroken,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
 from countermark.drivers.embedded.rocks_layout import (
     LOG_NUMBER,
     ROW,
@@ -37,8 +43,8 @@ T = TypeVar("T")
 class RocksLogStore:
     """A RocksDB folder that holds any number of logs. See `LogStore` for the contract."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Open a store, or start one.
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
+        """Open a store, or start one; or look at one that nobody has, changing nothing.
 
         Raises NotFound if there is none, InvariantBroken if it is damaged or another process
         has it.
@@ -50,8 +56,10 @@ class RocksLogStore:
             options.create_if_missing(True)
             options.create_missing_column_families(True)
         self._failed: str | None = None
+        self._read_only = read_only
+        access = AccessType.read_only() if read_only else AccessType.read_write()
         try:
-            self._db = Rdict(str(path), options, column_families=families)
+            self._db = Rdict(str(path), options, column_families=families, access_type=access)
         except Exception as error:  # rocksdict has no narrower class
             raise InvariantBroken(f"the database in {path} cannot be opened: {error}") from error
         self._rows = self._db.get_column_family(ROWS)
@@ -161,6 +169,23 @@ class RocksLogStore:
         for _ in done:
             rounds.popleft()
 
+    def checkpoint(self, path: Path) -> None:
+        """Put the database as it is now into a new folder of the same file system. Blocks.
+
+        Every log is as it was at one moment between two writes. Any thread may call this while
+        others read and write: their files are flushed first, with the interpreter's lock given
+        away, so that the checkpoint itself, which keeps it, is a matter of milliseconds.
+
+        Raises Unavailable if that is not possible; what is stored stays as durable as it was.
+        """
+        self._check_usable()
+        try:
+            for family in (self._rows, self._search, self._staged, self._db):
+                family.flush()
+            Checkpoint(self._db).create_checkpoint(str(path))
+        except Exception as error:
+            raise Unavailable(f"the database cannot make a checkpoint: {error}") from error
+
     def close(self) -> None:
         """See `LogStore`."""
         if self._failed is None:
@@ -178,6 +203,8 @@ class RocksLogStore:
 
     def _write(self, batch: WriteBatch) -> None:
         self._check_usable()
+        if self._read_only:
+            raise InvariantBroken("the database was opened for reading, but something writes")
         try:
             self._db.write(batch, self._synced)
         except Exception as error:
