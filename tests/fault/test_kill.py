@@ -2,13 +2,18 @@
 """kill -9 under load: whatever was acknowledged is there afterwards, with a valid proof.
 
 Keeper, workers and supervisor are killed at seeded moments, thirty times, while clients post
-entries and ask for certificates. Then: fsck of both logs, every acknowledged entry fetched and
-verified, every tree head that anybody was shown is a state that the final log went through.
+entries and ask for certificates. Every fifth or so is killed again before it has recovered.
+Then: fsck of both logs, every acknowledged entry fetched and verified, every tree head that
+anybody was shown is a state that the final log went through. Long runs look after each hundred
+kills as well, and fetch only what is new since.
 """
 
 import os
 import random
 import time
+from collections import Counter
+from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -23,86 +28,126 @@ from countermark.core.tlog.merkle import leaf_hash
 from countermark.core.verify.log_entry import verify_inclusion_proof, verify_promise
 from countermark.core.wire import rekor_v1
 from tests.support.instance import Instance
-from tests.support.load import Acknowledged, Client, Load, ct_identity, lasting, local_token
+from tests.support.load import (
+    Acknowledged,
+    Client,
+    Lasting,
+    Load,
+    ct_identity,
+    lasting,
+    local_token,
+)
 
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("instance")]
 
 KILLS = int(os.environ.get("COUNTERMARK_KILLS", "30"))
 SEED = int(os.environ.get("COUNTERMARK_SEED", "20261122"))
+_LOOK_EVERY = 100
+_IMPATIENCE = 0.2
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     chance = random.Random(SEED)
+    began = time.monotonic()
+    killed: Counter[str] = Counter()
+    seen = Acknowledged()
+    checked: set[str] = set()
     with Instance(tmp_path, "--workers", "2") as instance:
         log = instance.trusted_root().tlogs[0]
         token = local_token(instance.port, instance.data_dir.read_local_secret())
-        with Load(instance.port, log, token) as load:
-            load.wait_for_more()
-            for _ in range(KILLS):
-                time.sleep(chance.uniform(0.02, 0.3))
-                _kill(instance, chance)
+        while killed.total() < KILLS:
+            with Load(instance.port, log, token, seen=seen) as load:
                 load.wait_for_more()
-        seen = load.seen
-        assert instance.stop() == 0, instance.said()
-
-        checked = instance.command("log", "fsck", "--data", str(instance.data_dir.path))
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-        check_certificates(instance, seen)
-        check_heads(instance, seen)
-
-        instance.start()
-        check_entries(instance, log, seen)
+                for _ in range(min(_LOOK_EVERY, KILLS - killed.total())):
+                    time.sleep(chance.uniform(0.02, 0.3))
+                    killed[_kill(instance, chance)] += 1
+                    if chance.random() > _IMPATIENCE:
+                        load.wait_for_more()
+                load.wait_for_more()
+            check_stopped(instance, seen)
+            instance.start()
+            check_entries(instance, log, seen, seen.entries.keys() - checked)
+            checked |= seen.entries.keys()
+            print(
+                f"{killed.total()} of {KILLS} kills ({dict(killed)}, seed {SEED}) in "
+                f"{time.monotonic() - began:.0f} s: {len(seen.entries)} entries and "
+                f"{len(seen.certificates)} certificates acknowledged, none lost; "
+                f"{len(seen.heads)} tree heads shown, one history",
+                flush=True,
+            )
     assert seen.wrong == []
     assert len(seen.entries) > KILLS
     assert len(seen.certificates) > KILLS / 10
     assert seen.conflicts
 
 
-def _kill(instance: Instance, chance: random.Random) -> None:
+def _kill(instance: Instance, chance: random.Random) -> str:
+    """Kill one process, which may be one that only just starts; returns what it was."""
     victim = chance.choices(["keeper", "worker", "supervisor"], [6, 3, 1])[0]
-    running = instance.processes()
     if victim == "supervisor":
-        children = [process for name, process in running.items() if name != "supervisor"]
+        children = [
+            process for name, process in instance.processes().items() if name != "supervisor"
+        ]
         instance.kill("supervisor")
         deadline = time.monotonic() + 20
         while any(child.is_running() for child in children):
             assert time.monotonic() < deadline, "children outlive their supervisor"
             time.sleep(0.01)
         instance.start()
-        return
-    victims = sorted(name for name in running if name.startswith(victim))
-    if victims:  # else it is being started again at this very moment
-        instance.kill(chance.choice(victims))
+        return victim
+    found: list[str] = []
+
+    def there() -> bool:
+        found[:] = sorted(name for name in instance.processes() if name.startswith(victim))
+        return bool(found)
+
+    instance.wait(f"a {victim} to kill", there)
+    instance.kill(chance.choice(found))
+    return victim
 
 
-def check_entries(instance: Instance, log: TransparencyLog, seen: Acknowledged) -> None:
-    """Every acknowledged entry is shown as it was, provably in the log as it is now."""
+def check_stopped(instance: Instance, seen: Acknowledged) -> None:
+    """Stop, and look at all that is stored."""
+    assert instance.stop() == 0, instance.said()
+    checked = instance.command("log", "fsck", "--data", str(instance.data_dir.path))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    check_certificates(instance, seen)
+    check_history(instance, seen)
+
+
+def check_entries(
+    instance: Instance, log: TransparencyLog, seen: Acknowledged, entry_ids: Iterable[str]
+) -> None:
+    """These acknowledged entries are shown as they were, provably in the log as it is now."""
     client = Client(instance.port)
-    for entry_id, entry in seen.entries.items():
+    for entry_id in entry_ids:
         status, _, data = client.get(f"/api/v1/log/entries/{entry_id}")
         assert status == 200, f"{entry_id} is lost"
         now = rekor_v1.parse_log_entry(data).entry
-        assert lasting(now) == lasting(entry)
+        assert lasting(now) == seen.entries[entry_id]
         assert now.inclusion_proof is not None
         verify_promise(now, log)
         assert verify_inclusion_proof(now, now.inclusion_proof, log) >= len(seen.entries)
     client.close()
 
 
-def check_heads(instance: Instance, seen: Acknowledged) -> None:
-    """Every root that a proof led to is one that the log had at that size: no second history."""
-    shown: dict[int, bytes] = {}
-    for entry in seen.entries.values():
-        proof = entry.inclusion_proof
-        assert proof is not None
-        assert shown.setdefault(proof.tree_size, proof.root_hash) == proof.root_hash
+def check_history(instance: Instance, seen: Acknowledged) -> None:
+    """Every entry is where it was, and every root that a proof led to was one of the log's.
+
+    So there is no second history.
+    """
+    wanted: dict[int, Lasting] = {entry.log_index: entry for entry in seen.entries.values()}
+    assert len(wanted) == len(seen.entries)
+    shown = dict(seen.heads)
     with Inspection.open(instance.data_dir) as inspection:
-        records = inspection.records("rekor-v1-1")
         tree = GrowingTree()
-        for record in records:
+        for index, record in enumerate(inspection.records("rekor-v1-1")):
+            entry = wanted.pop(index, None)
+            assert entry is None or entry.body_hash == sha256(record).digest(), f"entry {index}"
             tree.append([leaf_hash(record)])
             root_hash = shown.pop(tree.size, None)
-            assert root_hash in (None, tree.view().root_hash)
+            assert root_hash is None or root_hash == tree.view().root_hash
+    assert not wanted, "entries were acknowledged that the log does not hold"
     assert not shown, "heads were shown that the log never reached"
 
 

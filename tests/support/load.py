@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from countermark.core.bundle.bundle import TransparencyLogEntry
 from countermark.core.bundle.trusted_root import TransparencyLog
@@ -31,14 +31,16 @@ class Acknowledged:
     """What the instance said is so, for ever.
 
     Attributes:
-        entries: log entries by 80-hex id, as acknowledged.
+        entries: what is `lasting` of each log entry, by its 80-hex id.
+        heads: the root hash that proofs led to, by tree size.
         certificates: DER leaf and issuing certificate of each issued certificate.
         conflicts: how many duplicates were refused with 409.
         failures: requests that failed in a way that a client must expect.
         wrong: what should never happen, in words.
     """
 
-    entries: dict[str, TransparencyLogEntry] = field(default_factory=dict)
+    entries: dict[str, "Lasting"] = field(default_factory=dict)
+    heads: dict[int, bytes] = field(default_factory=dict)
     certificates: list[tuple[bytes, bytes]] = field(default_factory=list)
     conflicts: int = 0
     failures: int = 0
@@ -54,9 +56,16 @@ class Load:
     """Threads that post entries and ask for certificates until `stop`."""
 
     def __init__(
-        self, port: int, log: TransparencyLog, token: str, *, posters: int = 6, signers: int = 2
+        self,
+        port: int,
+        log: TransparencyLog,
+        token: str,
+        *,
+        posters: int = 6,
+        signers: int = 2,
+        seen: Acknowledged | None = None,
     ) -> None:
-        self.seen = Acknowledged()
+        self.seen = Acknowledged() if seen is None else seen
         self._port = port
         self._log = log
         self._token = token
@@ -136,10 +145,12 @@ class Load:
         assert proof is not None
         verify_promise(logged.entry, self._log)
         verify_inclusion_proof(logged.entry, proof, self._log)
+        now = lasting(logged.entry)
         with self._lock:
-            first = self.seen.entries.setdefault(logged.entry_id, logged.entry)
-            if lasting(first) != lasting(logged.entry):
+            if self.seen.entries.setdefault(logged.entry_id, now) != now:
                 self.seen.wrong.append(f"{logged.entry_id} is not what it was")
+            if self.seen.heads.setdefault(proof.tree_size, proof.root_hash) != proof.root_hash:
+                self.seen.wrong.append(f"there are two trees of {proof.tree_size} entries")
         return logged.entry_id
 
     def _ask_certificates(self, number: int) -> None:
@@ -216,6 +227,16 @@ def local_token(port: int, secret: str, email: str = EMAIL) -> str:
     return token
 
 
-def lasting(entry: TransparencyLogEntry) -> tuple[object, ...]:
-    """What must be the same whenever an entry is shown."""
-    return (entry.log_index, entry.integrated_time, entry.log_id, entry.canonicalized_body)
+class Lasting(NamedTuple):
+    """What must be the same whenever an entry is shown; of the body, its SHA-256."""
+
+    log_index: int
+    integrated_time: int
+    log_id: bytes
+    body_hash: bytes
+
+
+def lasting(entry: TransparencyLogEntry) -> Lasting:
+    """What must be the same whenever this entry is shown."""
+    body_hash = hashlib.sha256(entry.canonicalized_body).digest()
+    return Lasting(entry.log_index, entry.integrated_time, entry.log_id, body_hash)
