@@ -16,10 +16,12 @@ from typing import Self, TypeVar
 from countermark.core.errors import Pushback, Unavailable
 from countermark.core.tlog.merkle import EMPTY_ROOT
 from countermark.core.tlog.tiles import CHECKPOINT_PATH, BundleName, TileName
+from countermark.observe.board import Region
 from countermark.ports.clock import Clock
 from countermark.ports.log_store import EntryRow, Head, LogStore
 from countermark.ports.objects import ObjectStore
 from countermark.tilelog.limits import Limits
+from countermark.tilelog.meter import LogMeter
 from countermark.tilelog.personality import Personality, Submission
 from countermark.tilelog.pool import Pool
 from countermark.tilelog.publisher import publish
@@ -50,6 +52,7 @@ class Log:
         clock: Clock,
         recovered: Recovered,
         limits: Limits,
+        meter: LogMeter | None = None,
     ) -> None:
         self.name = name
         self._codec = personality.codec
@@ -63,6 +66,9 @@ class Log:
             recovered.checkpoint == recovered.head.signed
             and recovered.published_size == recovered.head.tree_size
         )
+        self._publication_fails = False
+        self._meter = meter or LogMeter(Region(), name)
+        self._meter.opened(recovered.head.tree_size, recovered.published_size, public=self._public)
         self._moved = asyncio.Event()
         self._draining = asyncio.Event()
         self._sequenced = asyncio.Event()
@@ -97,6 +103,7 @@ class Log:
         objects: ObjectStore,
         clock: Clock,
         limits: Limits | None = None,
+        meter: LogMeter | None = None,
     ) -> Self:
         """Open a log that exists; what is staged is published once `run` runs.
 
@@ -104,7 +111,7 @@ class Log:
         the database is older than what was published.
         """
         recovered = recover(name, personality.codec, store, objects)
-        return cls(name, personality, store, objects, clock, recovered, limits or Limits())
+        return cls(name, personality, store, objects, clock, recovered, limits or Limits(), meter)
 
     @property
     def head(self) -> Head:
@@ -115,6 +122,25 @@ class Log:
     def published_size(self) -> int:
         """Below it, everything is in the object store under a public checkpoint."""
         return self._reader.published_size
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be logged or published now, as the end of a sentence; empty if it can."""
+        if self._draining.is_set():
+            return "is stopping"
+        if self._pool.full or self._publication_lags:
+            return "has too much waiting"
+        if self._publication_fails:
+            return "cannot write its static copies"
+        return "has a clock that was set back" if self._sequencer.clock_is_behind else ""
+
+    @property
+    def _publication_lags(self) -> bool:
+        reader, limits = self._reader, self._limits
+        return (
+            reader.head.tree_size - reader.published_size >= limits.unpublished
+            or reader.unpublished_bytes >= limits.unpublished_bytes
+        )
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -127,15 +153,17 @@ class Log:
         """
         if self._draining.is_set():
             raise Unavailable(f"log {self.name} is stopping")
-        reader, limits = self._reader, self._limits
-        if (
-            reader.head.tree_size - reader.published_size >= limits.unpublished
-            or reader.unpublished_bytes >= limits.unpublished_bytes
-        ):
-            raise Pushback("too many entries are waiting to be published")
-        outcome = await self._pool.put(submission)
+        try:
+            if self._publication_lags:
+                raise Pushback("too many entries are waiting to be published")
+            waiter = self._pool.put(submission)
+        except Pushback:
+            self._meter.pushback()
+            raise
+        self._meter.queued(len(self._pool))
+        outcome = await waiter
         if isinstance(outcome, OldDuplicate):
-            return await reader.prove(outcome.row)
+            return await self._reader.prove(outcome.row)
         return outcome
 
     async def run(self) -> None:
@@ -224,6 +252,7 @@ class Log:
                 continue
             started = loop.time()
             batch = self._pool.take(limits.round_size, limits.round_bytes)
+            self._meter.queued(len(self._pool))
             try:
                 done = await self._on_round_thread(
                     partial(self._sequencer.round, batch.submissions)
@@ -236,6 +265,7 @@ class Log:
                 self._public = False
                 self._moved.set()
             batch.settle(done.outcomes)
+            self._meter.round(done)
             if len(batch.waiters) > 1:
                 # A round costs as much as several entries. Under load, half the time for rounds
                 # and half for callers to join the next one takes less work for the same number.
@@ -254,6 +284,8 @@ class Log:
                 await self._publish_once()
             except Unavailable as error:
                 _log.warning("publication of log %s failed, to be retried: %s", self.name, error)
+                self._publication_fails = True
+                self._meter.not_published()
                 if self._draining.is_set():
                     return  # what is staged is published by the next process
                 await self._pause(self._limits.retry_s)
@@ -272,6 +304,7 @@ class Log:
 
     async def _publish_once(self) -> None:
         publication = self._reader.unpublished()
+        self._meter.publishing()
         head = publication.head
         await self._publish_thread.submit(partial(publish, publication, self._codec, self._objects))
         keep = max(0, head.tree_size - self._limits.tree_leaves)
@@ -282,6 +315,8 @@ class Log:
 
         await self._on_round_thread(drop)
         self._reader.published(head.tree_size)
+        self._publication_fails = False
+        self._meter.published(head.tree_size)
         self._public = head == self.head
 
     async def _pause(self, seconds: float) -> None:

@@ -50,9 +50,14 @@ class Pool:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be queued."""
+        return len(self._queue) >= self._maximum or self._bytes >= self._maximum_bytes
+
     def put(self, submission: Submission) -> Waiter:
         """Queue a submission. Raises Pushback if the pool is full."""
-        if len(self._queue) >= self._maximum or self._bytes >= self._maximum_bytes:
+        if self.full:
             raise Pushback("too many entries are waiting to be logged")
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._queue.append((submission, waiter))

@@ -11,6 +11,7 @@ lost. What fails before the commit is taken back and can be tried again; a commi
 an unknown outcome, and the process must end.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -70,12 +71,14 @@ class Round:
         view: the tree of that head.
         records: of the new leaves, in order.
         outcomes: one for each submission, in order.
+        commit_s: how long the commit took; 0 if there was nothing new.
     """
 
     head: Head
     view: TreeView
     records: Sequence[bytes]
     outcomes: Sequence[Outcome]
+    commit_s: float
 
 
 class Sequencer:
@@ -116,15 +119,24 @@ class Sequencer:
             self._tree.truncate(self.head.tree_size)
             draft = _Draft(0, [error if row is None else row for row in rows])
             extended = None
+        commit_s = 0.0
         if extended is not None:
+            begun = time.perf_counter()
             self._commit(extended[0], draft.leaves)
+            commit_s = time.perf_counter() - begun
             self.head, self.view = extended
         return Round(
             self.head,
             self.view,
             [leaf.record for leaf in draft.leaves],
             [self._answer(place) for place in draft.places],
+            commit_s,
         )
+
+    @property
+    def clock_is_behind(self) -> bool:
+        """Whether the clock was set back so far that nothing can be signed."""
+        return self._clock.now_ms() < self.head.time_ms - MAX_CLOCK_STEP_BACK_MS
 
     def forget(self, size: int) -> None:
         """Drop the tree's full tiles below leaf `size`, all published, from memory."""
