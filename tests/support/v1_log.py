@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import ASGIApp
 
 from countermark.core.rekor.set_payload import set_message
-from countermark.core.rekor.shard import Shard
+from countermark.core.rekor.shard import Shard, Shards
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.merkle import leaf_hash, verify_inclusion
 from countermark.core.tlog.note import NoteKey, SignedNote
@@ -27,6 +27,7 @@ from countermark.tlog.api import routes
 from countermark.tlog.genesis import genesis_submissions
 from countermark.tlog.keeper import LogKeeper
 from countermark.tlog.personality import ShardPersonality
+from countermark.tlog.shards import shard_handlers
 from tests.support.asgi import Browser, Reply
 from tests.support.rekor import encode
 
@@ -69,11 +70,15 @@ class RunningLog:
         self.objects = MemoryObjectStore()
         self.personality = ShardPersonality(self.shard, self.signer)
         self.log = Log.create("rekor-v1-1", self.personality, self.store, self.objects, self.clock)
-        self.keeper = LocalKeeper(LogKeeper(self.log).handlers())
+        self.keeper = LocalKeeper(
+            shard_handlers({TREE_ID: LogKeeper(self.log).handlers()}, TREE_ID)
+        )
         self.genesis = genesis_submissions(self.shard, BASE_URL, self.signer) if genesis else ()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        app = Application(routes(self.keeper, self.shard, self.objects, **options))
+        app = Application(
+            routes(self.keeper, Shards((), self.shard), {TREE_ID: self.objects}, **options)
+        )
         self.browser = WorkerBrowser(app, self._loop)
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 """The data directory: where everything is, which version wrote it, and who may read it.
 
 instance.json     what this instance is: URLs, logs, key names
+next-shards.json  stands for as long as new shards are being opened
 version           the layout's number; written last, so a directory with it is complete
 lock              flock'd by the program that runs the instance
 local-secret      0600; lets the user of this machine have a development token
@@ -82,6 +83,11 @@ class DataDir:
     def checkpoints(self) -> Path:
         """Folder of database checkpoints that backups are made from; whoever makes one locks it."""
         return self.path / "checkpoints"
+
+    @property
+    def next_shards_file(self) -> Path:
+        """instance.json as it will be; stands for as long as new shards are being opened."""
+        return self.path / "next-shards.json"
 
     @property
     def lock_file(self) -> Path:

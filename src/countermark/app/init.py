@@ -28,15 +28,16 @@ from countermark.app.instance import (
     save_instance,
 )
 from countermark.app.keyring import KeyRing
-from countermark.app.logs import create_logs
+from countermark.app.logs import create_logs, new_tree_id
+from countermark.app.trust_files import write_trust_files
 from countermark.core.errors import SettingsError
-from countermark.drivers.durable import PUBLIC, SECRET, create_file, replace_file, sync_folder
+from countermark.drivers.durable import PUBLIC, SECRET, create_file, sync_folder
 from countermark.drivers.embedded.files import FileObjectStore
-from countermark.drivers.keys.file import ED25519, P256, P384, RSA_2048, FileSigner, create_key
+from countermark.drivers.keys.file import ED25519, P256, P384, RSA_2048, create_key
 from countermark.ports.clock import Clock, Entropy
-from countermark.trust.authorities import Authority, issue_ca_chain, issue_tsa_chain
+from countermark.ports.signer import Signer
+from countermark.trust.authorities import issue_ca_chain, issue_tsa_chain
 from countermark.trust.repository import TufRepository
-from countermark.trust.targets import Trust, TrustedLog, trust_targets
 
 _ONLINE: Final = {CA_KEY: P256, TSA_KEY: P256, LOGIN_KEY: RSA_2048, TUF_KEY: ED25519}
 _OFFLINE: Final = {CA_ROOT_KEY: P384, TSA_ROOT_KEY: P384, TUF_ROOT_KEY: ED25519}
@@ -88,8 +89,7 @@ def initialise(
     OSError.
     """
     created = datetime.fromtimestamp(clock.now_ms() // 1000, UTC)
-    tree_id = int.from_bytes(entropy.bytes(8)) >> 1 | 1
-    config = new_instance(base_url, created, tree_id)
+    config = new_instance(base_url, created, new_tree_id(entropy))
     if data_dir.state() is State.COMPLETE:
         raise SettingsError(f"{data_dir.path} holds an instance already: name another directory")
     _begin(data_dir)
@@ -97,7 +97,9 @@ def initialise(
     online = passphrases.online or _new_passphrase(data_dir.keys_passphrase_file, entropy)
     offline = passphrases.offline or _new_passphrase(data_dir.offline_passphrase_file, entropy)
     kinds = {log.key: P256 for log in config.logs} | _ONLINE
-    signers = {name: create_key(data_dir.key_file(name), kinds[name], online) for name in kinds}
+    signers: dict[str, Signer] = {
+        name: create_key(data_dir.key_file(name), kinds[name], online) for name in kinds
+    }
     roots = {
         name: create_key(data_dir.offline_key_file(name), _OFFLINE[name], offline)
         for name in _OFFLINE
@@ -111,13 +113,12 @@ def initialise(
     create_file(data_dir.local_secret_file, secret, SECRET)
     save_instance(data_dir.instance_file, config)
 
-    targets = trust_targets(_trust(config, signers, ca, tsa))
-    for name, data in targets.items():
-        replace_file(data_dir.trust / name, data, PUBLIC)
+    keys = KeyRing(signers, ca.chain, tsa.chain)
+    targets = write_trust_files(data_dir, config, keys)
     TufRepository.create(
         FileObjectStore(data_dir.tuf), roots[TUF_ROOT_KEY], signers[TUF_KEY], targets, created
     )
-    create_logs(data_dir, config, KeyRing(signers, ca.chain, tsa.chain), clock)
+    create_logs(data_dir, config, keys, clock)
     _finish(data_dir)
     return Initialised(config, _warnings(data_dir, passphrases))
 
@@ -149,23 +150,6 @@ def _new_passphrase(path: Path, entropy: Entropy) -> bytes:
     passphrase = urlsafe_b64encode(entropy.bytes(32)).rstrip(b"=")
     create_file(path, passphrase + b"\n", SECRET)
     return passphrase
-
-
-def _trust(
-    config: InstanceConfig, signers: dict[str, FileSigner], ca: Authority, tsa: Authority
-) -> Trust:
-    logs = {log.kind: TrustedLog(log.base_url, signers[log.key].public_key) for log in config.logs}
-    return Trust(
-        base_url=config.base_url,
-        issuer_url=config.issuer_url if config.embedded_issuer else "",
-        tsa_url=config.tsa_url,
-        operator=config.hostname,
-        start=config.created,
-        tlog=logs["rekor-v1"],
-        ctlog=logs["ct"],
-        ca=ca,
-        tsa=tsa,
-    )
 
 
 def _warnings(data_dir: DataDir, passphrases: Passphrases) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from countermark.app.data_dir import DataDir
-from countermark.app.instance import InstanceConfig, LogConfig
+from countermark.app.instance import InstanceConfig, LogConfig, LogKind
 from countermark.app.logs import auditor_of
 from countermark.app.messages import LogStatus
 from countermark.app.opening import open_instance
-from countermark.core.bundle.trusted_root import TrustedRoot
+from countermark.core.bundle.trusted_root import TransparencyLog, TrustedRoot
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import NotFound, SettingsError
 from countermark.core.tlog.tiles import TILE_WIDTH, BundleName
@@ -76,7 +76,7 @@ class Inspection:
             reports.append(
                 fsck(
                     name,
-                    auditor_of(log, keys[log.base_url], objects),
+                    auditor_of(self._config, log, keys[name], objects),
                     self._store,
                     objects,
                     rows=rows,
@@ -93,7 +93,7 @@ class Inspection:
         """Every record of a log, in order."""
         config = next(log for log in self._config.logs if log.name == name)
         objects = FileObjectStore(self._data_dir.log_folder(name), read_only=True)
-        auditor = auditor_of(config, self._public_keys()[config.base_url], objects)
+        auditor = auditor_of(self._config, config, self._public_keys()[name], objects)
         recovered = recover(name, auditor.codec, self._store, objects)
         for index in range(recovered.published_size // TILE_WIDTH):
             bundle = BundleName(auditor.codec.directory, index)
@@ -113,4 +113,13 @@ class Inspection:
             root = TrustedRoot.parse(path.read_bytes())
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-        return {log.base_url: log.public_key for log in (*root.tlogs, *root.ctlogs)}
+        kinds: tuple[tuple[LogKind, tuple[TransparencyLog, ...]], ...] = (
+            ("rekor-v1", root.tlogs),
+            ("ct", root.ctlogs),
+        )
+        # The root lists them in our order. Shards share their URL.
+        return {
+            log.name: trusted.public_key
+            for kind, listed in kinds
+            for log, trusted in zip(self._config.logs_of(kind), listed, strict=False)
+        }

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an instance is, as written at `init` and never changed: URLs, logs, key names."""
+"""What an instance is: URLs, logs, key names. Written at `init`; only ever gains logs.
+
+`app.shards` freezes the open logs and adds the next ones; nothing else changes it.
+"""
 
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -32,8 +35,27 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}", re.ASCII)
 
 
+LogKind = Literal["rekor-v1", "ct"]
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The end of a log, which is only read from then on.
+
+    Attributes:
+        at: end of its validity in the trusted root, whole seconds, UTC; after its last entry.
+        tree_size: of its last head.
+        root_hash: of that head, 32 bytes; base64 in the file.
+        spki: its public key, DER; base64 in the file. The private one is needed no more.
+    """
+
+    at: datetime
+    tree_size: int
+    root_hash: bytes
+    spki: bytes
+
+
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One log. Everything here is part of its identity, fixed when it is created.
+    """One log. Everything but its end is its identity, fixed when it is created.
 
     Attributes:
         name: its name in the store, and of its folder.
@@ -42,14 +64,18 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         origin: first line of its checkpoints.
         key: name of its online key.
         tree_id: number of the v1 shard, 1 ≤ tree_id < 2**63; 0 for a CT log.
+        opened: start of its validity in the trusted root, UTC; None: the instance's creation.
+        frozen: None while it takes entries.
     """
 
     name: str
-    kind: Literal["rekor-v1", "ct"]
+    kind: LogKind
     base_url: str
     origin: str
     key: str
     tree_id: int = 0
+    opened: datetime | None = None
+    frozen: Frozen | None = None
 
     @property
     def url_name(self) -> str:
@@ -67,8 +93,9 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         base_url: scheme, host and port, no path and no final slash.
-        created: when `init` ran, whole seconds, UTC; everything in the trust root starts then.
-        logs: all its logs.
+        created: when `init` ran, whole seconds, UTC; everything in the trust root starts then,
+            except later logs.
+        logs: all its logs, those of a kind oldest first: the last one is open, all others frozen.
         embedded_issuer: whether it has a development login of its own, named in the trust root.
     """
 
@@ -104,6 +131,23 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 return log
         raise InvariantBroken(f"instance.json lists no log {name}")
 
+    def logs_of(self, kind: LogKind) -> tuple[LogConfig, ...]:
+        """All logs of a kind, oldest first."""
+        return tuple(log for log in self.logs if log.kind == kind)
+
+    def open_log(self, kind: LogKind) -> LogConfig:
+        """The one log of a kind that takes entries."""
+        return self.logs_of(kind)[-1]
+
+    def first_index(self, shard: LogConfig) -> int:
+        """Log index of the first entry of a v1 shard: the size of all older ones."""
+        first = 0
+        for log in self.logs_of("rekor-v1"):
+            if log.name == shard.name:
+                break
+            first += log.frozen.tree_size if log.frozen else 0
+        return first
+
     def serialize(self) -> bytes:
         """As indented JSON, so that ``InstanceConfig.parse(c.serialize()) == c``."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
@@ -115,8 +159,16 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             config = msgspec.json.decode(data, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvariantBroken(f"instance.json is damaged: {error}") from error
-        if config.created.tzinfo is None:
-            raise InvariantBroken("instance.json is damaged: `created` has no time zone")
+        times = [config.created]
+        for log in config.logs:
+            times += [log.opened] if log.opened else []
+            times += [log.frozen.at] if log.frozen else []
+        if any(time.tzinfo is None for time in times):
+            raise InvariantBroken("instance.json is damaged: a time has no time zone")
+        for kind in get_args(LogKind):
+            ends = [log.frozen is not None for log in config.logs_of(kind)]
+            if ends != [True] * (len(ends) - 1) + [False]:
+                raise InvariantBroken(f"instance.json is damaged: not the last {kind} log is open")
         return config
 
 

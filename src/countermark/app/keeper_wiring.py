@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from countermark.app.data_dir import DataDir
-from countermark.app.instance import CA_KEY, CT_LOG, LOGIN_KEY, TSA_KEY, TUF_KEY, InstanceConfig
+from countermark.app.instance import CA_KEY, LOGIN_KEY, TSA_KEY, TUF_KEY, InstanceConfig
 from countermark.app.keyring import KeyRing
-from countermark.app.logs import personality_of
+from countermark.app.logs import open_log, personality_of
 from countermark.app.messages import (
     GetPublicKeys,
     GetStatus,
@@ -28,6 +28,7 @@ from countermark.ports.log_store import LogStore
 from countermark.rpc.message import Handler, Handlers, Request
 from countermark.tilelog.log import Log
 from countermark.tlog.keeper import LogKeeper
+from countermark.tlog.shards import shard_handlers
 from countermark.trust.keeper import TrustKeeper
 from countermark.tsa.keeper import TimestampKeeper
 
@@ -73,18 +74,21 @@ def wire(
     logs: dict[str, Log] = {}
     handlers: dict[type[Request[Any]], Handler] = {}
     ct_logs: dict[str, CTLog] = {}
+    shards: dict[int, Handlers] = {}
     for entry in config.logs:
-        personality = personality_of(entry, keys.signer(entry.key))
+        personality = personality_of(config, entry, keys.signer(entry.key))
         objects = FileObjectStore(data_dir.log_folder(entry.name))
-        log = logs[entry.name] = Log.open(entry.name, personality, store, objects, clock)
+        log = logs[entry.name] = open_log(entry, personality, store, objects, clock)
         if isinstance(personality, CTPersonality):
             ct_logs[entry.url_name] = CTLog(log, personality, objects, keys.ca_chain[-1:], clock)
         else:
-            _add(handlers, LogKeeper(log).handlers())
+            shards[entry.tree_id] = LogKeeper(log).handlers()
+    _add(handlers, shard_handlers(shards, config.open_log("rekor-v1").tree_id))
+    ct_log = config.open_log("ct")
     ca = CertificateKeeper(
         IssuingAuthority.load(keys.ca_chain, keys.signer(CA_KEY)),
-        ct_logs[config.log(CT_LOG).url_name],
-        keys.signer(config.log(CT_LOG).key).public_key,
+        ct_logs[ct_log.url_name],
+        keys.signer(ct_log.key).public_key,
         clock,
         entropy,
     )

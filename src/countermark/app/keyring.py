@@ -7,10 +7,29 @@ from pathlib import Path
 
 from countermark.app.data_dir import DataDir
 from countermark.app.instance import CA_KEY, LOGIN_KEY, TSA_KEY, TUF_KEY, InstanceConfig
-from countermark.core.crypto.keys import decode_pem_blocks
+from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
 from countermark.core.errors import FormatError, InvariantBroken, SettingsError
 from countermark.drivers.durable import read_secret
-from countermark.drivers.keys.file import FileSigner, load_signer
+from countermark.drivers.keys.file import load_signer
+from countermark.ports.signer import Signer
+
+
+class FrozenSigner:
+    """The `Signer` of a frozen log: nobody loads its private key any more."""
+
+    __slots__ = ("_public_key",)
+
+    def __init__(self, public_key: PublicKey) -> None:
+        self._public_key = public_key
+
+    @property
+    def public_key(self) -> PublicKey:
+        """What the log signed with."""
+        return self._public_key
+
+    def sign(self, message: bytes) -> bytes:
+        """Raises InvariantBroken."""
+        raise InvariantBroken("a frozen log signs nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +37,13 @@ class KeyRing:
     """What only the keeper holds.
 
     Attributes:
-        signers: online keys by name: each log's, `ca`, `tsa`, `login`, `tuf-online`.
+        signers: online keys by name: each log's, `ca`, `tsa`, `login`, `tuf-online`. Those of
+            frozen logs are public halves alone.
         ca_chain: DER certificates, the issuing CA first, its root last.
         tsa_chain: DER certificates, the TSA's own first, its root last.
     """
 
-    signers: Mapping[str, FileSigner]
+    signers: Mapping[str, Signer]
     ca_chain: tuple[bytes, ...]
     tsa_chain: tuple[bytes, ...]
 
@@ -31,7 +51,7 @@ class KeyRing:
     def load(
         cls, data_dir: DataDir, config: InstanceConfig, passphrase: bytes | None = None
     ) -> "KeyRing":
-        """Read and decrypt every online key.
+        """Read and decrypt every online key that is in use.
 
         Args:
             data_dir: a complete data directory.
@@ -41,14 +61,22 @@ class KeyRing:
         Raises SettingsError, FormatError, InvariantBroken.
         """
         secret = passphrase or read_passphrase(data_dir.keys_passphrase_file)
-        names = (*(log.key for log in config.logs), CA_KEY, TSA_KEY, LOGIN_KEY, TUF_KEY)
+        signers: dict[str, Signer] = {}
+        names = [CA_KEY, TSA_KEY, LOGIN_KEY, TUF_KEY]
+        for log in config.logs:
+            if log.frozen is None:
+                names.append(log.key)
+            else:
+                public_key = PublicKey.from_spki(log.frozen.spki, f"key of frozen log {log.name}")
+                signers[log.key] = FrozenSigner(public_key)
+        signers |= {name: load_signer(data_dir.key_file(name), secret) for name in names}
         return cls(
-            {name: load_signer(data_dir.key_file(name), secret) for name in names},
+            signers,
             read_chain(data_dir.ca_chain_file),
             read_chain(data_dir.tsa_chain_file),
         )
 
-    def signer(self, name: str) -> FileSigner:
+    def signer(self, name: str) -> Signer:
         """The key of that name. Raises InvariantBroken."""
         if name not in self.signers:
             raise InvariantBroken(f"there is no key called {name}")

@@ -15,5 +15,10 @@ def open_instance(data_dir: DataDir) -> InstanceConfig:
         raise SettingsError(f"there is no instance in {data_dir.path}: run countermark init")
     if data_dir.unfinished_file.exists():  # a crash can leave it beside the version
         data_dir.unfinished_file.unlink()
+    if data_dir.next_shards_file.exists():
+        # Clients were perhaps told of the new logs, so the old ones must take nothing more.
+        halfway = SettingsError(f"new shards are being opened in {data_dir.path}")
+        halfway.add_note("if nobody is at it, run countermark log shard again: it goes on")
+        raise halfway
     data_dir.check_secrecy()
     return load_instance(data_dir.instance_file)

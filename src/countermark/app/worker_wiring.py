@@ -17,7 +17,7 @@ from countermark.ca import api as ca_api
 from countermark.ca.api import AcceptedIssuer
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import FormatError, SettingsError
-from countermark.core.rekor.shard import Shard
+from countermark.core.rekor.shard import Shard, Shards
 from countermark.ctlog import api as ctlog_api
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.httpkit import health
@@ -68,13 +68,15 @@ def wire(
         *tsa_api.routes(keeper),
         *trust_api.routes(_published(data_dir.tuf), _published(data_dir.trust)),
     ]
-    ct_objects: dict[str, FileObjectStore] = {}
-    for log in config.logs:
-        if log.kind == "ct":
-            ct_objects[log.url_name] = _published(data_dir.log_folder(log.name))
-        else:
-            shard = _shard(log, public_keys[log.name])
-            routes += tlog_api.routes(keeper, shard, _published(data_dir.log_folder(log.name)))
+    objects = {log.name: _published(data_dir.log_folder(log.name)) for log in config.logs}
+    shards = config.logs_of("rekor-v1")
+    described = [_shard(config, log, public_keys[log.name]) for log in shards]
+    routes += tlog_api.routes(
+        keeper,
+        Shards(tuple(described[:-1]), described[-1]),
+        {log.tree_id: objects[log.name] for log in shards},
+    )
+    ct_objects = {log.url_name: objects[log.name] for log in config.logs_of("ct")}
     routes += ctlog_api.routes(keeper, ct_objects)
     if development and config.embedded_issuer:
         routes += oidc_api.routes(keeper, config.issuer_url)
@@ -85,8 +87,8 @@ def _published(folder: Path) -> FileObjectStore:
     return FileObjectStore(folder, read_only=True)
 
 
-def _shard(log: LogConfig, public_key: PublicKey) -> Shard:
-    return Shard(log.tree_id, log.note_name, public_key)
+def _shard(config: InstanceConfig, log: LogConfig, public_key: PublicKey) -> Shard:
+    return Shard(log.tree_id, log.note_name, public_key, config.first_index(log))
 
 
 def _trusted(issuer: Issuer) -> TrustedIssuer:

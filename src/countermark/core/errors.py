@@ -7,7 +7,8 @@
     │   ├── TokenRejected
     │   ├── PossessionUnproven
     │   ├── AlgorithmRefused
-    │   └── DuplicateEntry
+    │   ├── DuplicateEntry
+    │   └── LogFrozen
     ├── VerificationError           the evidence does not prove the claim     the user decides
     │   ├── SignatureInvalid
     │   ├── InclusionInvalid
@@ -89,6 +90,12 @@ class DuplicateEntry(RequestRejected):
     def __init__(self, message: str, log_index: int) -> None:
         super().__init__(message)
         self.log_index = log_index
+
+
+class LogFrozen(RequestRejected):
+    """The log takes no more entries, ever; another one does."""
+
+    code = "log-frozen"
 
 
 class VerificationError(CountermarkError):

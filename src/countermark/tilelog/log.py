@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
-from countermark.core.errors import Pushback, Unavailable
+from countermark.core.errors import LogFrozen, Pushback, Unavailable
 from countermark.core.tlog.merkle import EMPTY_ROOT
 from countermark.core.tlog.tiles import CHECKPOINT_PATH, BundleName, TileName
 from countermark.observe.board import Region
@@ -74,6 +74,7 @@ class Log:
         self._sequenced = asyncio.Event()
         self._stopped = asyncio.Event()
         self._running = False
+        self._frozen = False
         self._round_thread = WorkThread(f"round-{name}")
         self._publish_thread = WorkThread(f"publish-{name}")
 
@@ -144,13 +145,19 @@ class Log:
 
     # --- writing -----------------------------------------------------------------------------
 
+    def freeze(self) -> None:
+        """Take nothing from now on; what is there is still published and read."""
+        self._frozen = True
+
     async def add(self, submission: Submission) -> Added:
         """Log something and wait until it is durable; a duplicate gets the original entry.
 
         Cancelling the wait does not take the submission back. Raises Pushback if too much is
         queued, Unavailable if the log is stopping (the entry may be logged all the same: submit
-        it again), or the reason why the personality refused it.
+        it again), LogFrozen, or the reason why the personality refused it.
         """
+        if self._frozen:
+            raise LogFrozen(f"log {self.name} is frozen")
         if self._draining.is_set():
             raise Unavailable(f"log {self.name} is stopping")
         try:

@@ -2,16 +2,15 @@
 """Rekor's API v1 over HTTP: its routes, and those that read. The one that writes is `adding`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from countermark.core.errors import InvariantBroken, NotFound
+from countermark.core.errors import NotFound
 from countermark.core.rekor.kinds import canonicalize_query
-from countermark.core.rekor.shard import Shard
-from countermark.core.tlog.bundles import ENTRIES32
+from countermark.core.rekor.shard import EntryID, Shard, Shards
 from countermark.core.tlog.merkle import leaf_hash
 from countermark.core.wire import rekor_v1 as wire
 from countermark.core.wire import rekor_v1_requests as requests
@@ -22,15 +21,8 @@ from countermark.ports.objects import ObjectStore
 from countermark.rpc.message import Keeper
 from countermark.tlog.adding import Adding
 from countermark.tlog.endpoint import VERBS, Endpoint
-from countermark.tlog.entry_object import EntryObjects
-from countermark.tlog.messages import (
-    FetchEntries,
-    FetchHead,
-    Found,
-    HeadView,
-    ProveConsistency,
-)
-from countermark.tlog.published import PublishedBodies
+from countermark.tlog.messages import FetchHead, ProveConsistency
+from countermark.tlog.reading import ShardReader
 
 MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """Of a request body. Whole attestations are submitted; what is logged of them is small."""
@@ -43,17 +35,17 @@ until this worker takes it: thousands of searches at once would be its memory's 
 
 def routes(
     keeper: Keeper,
-    shard: Shard,
-    objects: ObjectStore,
+    shards: Shards,
+    objects: Mapping[int, ObjectStore],
     *,
     max_request_bytes: int = MAX_REQUEST_BYTES,
 ) -> list[BaseRoute]:
-    """The routes of a log with one shard, open to pages of every origin.
+    """The routes of a log, open to pages of every origin.
 
-    `objects` are the shard's published files.
+    `objects` are the shards' published files, by tree id.
     """
-    adding = Adding(keeper, shard, max_request_bytes)
-    api = _LogAPI(keeper, shard, PublishedBodies(objects, ENTRIES32), max_request_bytes)
+    adding = Adding(keeper, shards.active, max_request_bytes)
+    api = _LogAPI(keeper, shards, objects, max_request_bytes)
     endpoints = {
         wire.ENTRIES_PATH: Endpoint(get=api.entry_by_index, post=adding.add),
         wire.RETRIEVE_PATH: Endpoint(post=api.search),
@@ -69,51 +61,52 @@ def routes(
 
 class _LogAPI:
     def __init__(
-        self, keeper: Keeper, shard: Shard, published: PublishedBodies, max_request_bytes: int
+        self,
+        keeper: Keeper,
+        shards: Shards,
+        objects: Mapping[int, ObjectStore],
+        max_request_bytes: int,
     ) -> None:
         self._keeper = keeper
-        self._published = published
-        self._shard = shard
-        self._objects = EntryObjects(shard)
-        self._public_key = shard.public_key.to_pem().encode("ascii")
+        self._shards = shards
+        lookups = asyncio.Semaphore(_MAX_LOOKUPS)
+        self._readers = {
+            shard.tree_id: ShardReader(keeper, shard, objects[shard.tree_id], lookups)
+            for shard in shards.by_search
+        }
+        self._frozen_heads: list[wire.LogInfo] = []
         self._limit = max_request_bytes
-        self._lookups = asyncio.Semaphore(_MAX_LOOKUPS)
 
     async def entry_by_index(self, request: Request) -> BytesReply:
         """GET of the entry at a global log index."""
         values = request.query_params.getlist("logIndex")
-        index = requests.read_integer(values, "logIndex", minimum=0) - self._shard.first_index
-        objects = await self._lookup((), (index,))
-        return _one(objects)
+        index = requests.read_integer(values, "logIndex", minimum=0)
+        return _one(await self._at((index,)))
 
     async def entry_by_id(self, request: Request) -> BytesReply:
         """GET of an entry by entry id or UUID."""
         entry_id = requests.read_entry_id(request.path_params["entry_id"])
-        if entry_id.tree_id not in (None, self._shard.tree_id):
-            raise NotFound(f"no tree {entry_id.tree_id}")
-        objects = await self._lookup((entry_id.leaf_hash,), ())
-        return _one(objects)
+        return _one(await self._of_ids((entry_id,), first_only=True))
 
     async def search(self, request: Request) -> BytesReply:
         """POST of a query for up to ten entries. What is not there is left out."""
         body = await read_body(request, limit=self._limit)
         if len(body) <= _INLINE_QUERY_BYTES:
-            hashes, indexes = self._resolve(body)
+            ids, indexes = _resolve(body)
         else:
-            hashes, indexes = await asyncio.to_thread(self._resolve, body)
-        objects = await self._lookup(hashes, indexes) if hashes or indexes else []
+            ids, indexes = await asyncio.to_thread(_resolve, body)
+        objects = [*await self._of_ids(ids), *await self._at(indexes)]
         return json_bytes_reply(wire.entries_reply(objects))
 
     async def info(self, _: Request) -> BytesReply:
-        """GET of the newest tree head."""
-        head = await self._keeper.call(FetchHead())
-        info = wire.LogInfo(
-            head.root_hash.hex(), head.checkpoint, str(self._shard.tree_id), head.tree_size
-        )
-        return json_bytes_reply(wire.log_info_reply(info))
+        """GET of the newest tree head, and of the last ones of older shards."""
+        if not self._frozen_heads:  # which never change
+            self._frozen_heads = [await self._head(shard) for shard in self._shards.frozen]
+        active = await self._head(self._shards.active)
+        return json_bytes_reply(wire.log_info_reply(active, self._frozen_heads))
 
     async def consistency(self, request: Request) -> BytesReply:
-        """GET of a consistency proof between two sizes."""
+        """GET of a consistency proof between two sizes of one shard."""
         query = request.query_params
         first = requests.read_integer(query.getlist("firstSize"), "firstSize", minimum=1, default=1)
         last = requests.read_integer(query.getlist("lastSize"), "lastSize", minimum=1)
@@ -121,8 +114,8 @@ class _LogAPI:
         if first > last:
             message = f"firstSize({first}) must be less than lastSize({last})"
             raise requests.BadRequest(400, 400, message)
-        self._check_tree(tree_id, f"no log range found for tree ID {tree_id}")
-        proof = await self._keeper.call(ProveConsistency(first, last))
+        shard = self._named(tree_id, f"no log range found for tree ID {tree_id}")
+        proof = await self._keeper.call(ProveConsistency(first, last, shard.tree_id))
         if last > proof.head.tree_size:
             message = (
                 f"the tree size requested({last}) was greater than what is currently"
@@ -132,51 +125,81 @@ class _LogAPI:
         return json_bytes_reply(wire.consistency_reply(proof.hashes, proof.head.root_hash))
 
     async def public_key(self, request: Request) -> BytesReply:
-        """GET of the key that signs SETs and checkpoints, as PEM."""
+        """GET of the key that signs a shard's SETs and checkpoints, as PEM."""
         tree_id = requests.read_tree_id(request.query_params.getlist("treeID"))
-        self._check_tree(tree_id, f"{tree_id} is not a valid tree ID")
-        return bytes_reply(self._public_key, "application/x-pem-file")
+        shard = self._named(tree_id, f"{tree_id} is not a valid tree ID")
+        return bytes_reply(shard.public_key.to_pem().encode("ascii"), "application/x-pem-file")
 
     async def search_index(self, _: Request) -> BytesReply:
         """POST of a search by e-mail, hash or key: the rows are written, nothing reads them yet."""
         message = "Search Index API not enabled in this Rekor instance"
         raise requests.BadRequest(501, 501, message)
 
-    def _resolve(self, body: bytes) -> tuple[Sequence[bytes], Sequence[int]]:
-        """Leaf hashes and leaf indexes to look up, in the order of the reply."""
-        query = requests.read_query(body)
-        ids = [requests.parse_entry_id(text) for text in query.entry_ids]
-        hashes = [item.leaf_hash for item in ids if item.tree_id == self._shard.tree_id]
-        hashes += [item.leaf_hash for item in ids if item.tree_id is None]
-        for proposal in query.entries:
-            entry = canonicalize_query(proposal.kind, proposal.version, proposal.spec)
-            if entry is not None:
-                hashes.append(leaf_hash(entry.body))
-        return hashes, [index - self._shard.first_index for index in query.log_indexes]
+    async def _of_ids(self, ids: Sequence[EntryID], *, first_only: bool = False) -> list[str]:
+        """Entry objects: per id those of its shard, or of all; what is not there is left out.
 
-    async def _lookup(self, hashes: Sequence[bytes], indexes: Sequence[int]) -> list[str]:
-        """Entry objects by leaf hash, then by leaf index; what is not there is left out."""
-        async with self._lookups:
-            bodies = {index: await self._published.fetch(index) for index in indexes if index >= 0}
-            wanted = [*hashes, *(leaf_hash(body) for body in bodies.values() if body is not None)]
-            unpublished = [index for index, body in bodies.items() if body is None]
-            entries = await self._keeper.call(FetchEntries(tuple(wanted), tuple(unpublished)))
-            by_hash = entries.found[: len(hashes)]
-            by_index = {found.index: found for found in entries.found[len(hashes) :] if found}
-            chosen = [*by_hash, *(by_index.get(index) for index in indexes)]
-            return [await self._shown(found, entries.head) for found in chosen if found is not None]
+        A bare UUID is looked for in the active shard, then in the others from the oldest on.
+        `first_only` stops at the first shard that holds anything.
+        """
+        found: dict[tuple[int, int], str] = {}
+        for order, shard in enumerate(self._shards.by_search):
+            wanted = {
+                place: item.leaf_hash
+                for place, item in enumerate(ids)
+                if item.tree_id in (None, shard.tree_id)
+            }
+            if wanted:
+                reader = self._readers[shard.tree_id]
+                objects = await reader.by_hash(tuple(wanted.values()))
+                for place, entry in zip(wanted, objects, strict=True):
+                    if entry is not None:
+                        found[place, order] = entry
+            if found and first_only:
+                break
+        return [found[place] for place in sorted(found)]
 
-    async def _shown(self, found: Found, head: HeadView) -> str:
-        body = found.body
-        if body is None:
-            body = await self._published.fetch(found.index)
-        if body is None:
-            raise InvariantBroken(f"leaf {found.index} is in no bundle, but said to be published")
-        return self._objects.write(body, found, head, self._shard.entry_id(leaf_hash(body)))
+    async def _at(self, log_indexes: Sequence[int]) -> list[str]:
+        """Entry objects at global indexes; what is not there is left out."""
+        found: dict[int, str] = {}
+        by_shard: dict[int, list[tuple[int, int]]] = {}
+        for place, log_index in enumerate(log_indexes):
+            shard = self._shards.holding(log_index)
+            if shard is not None:
+                leaf = (place, log_index - shard.first_index)
+                by_shard.setdefault(shard.tree_id, []).append(leaf)
+        for tree_id, leaves in by_shard.items():
+            objects = await self._readers[tree_id].by_index([index for _, index in leaves])
+            for (place, _), entry in zip(leaves, objects, strict=True):
+                if entry is not None:
+                    found[place] = entry
+        return [found[place] for place in sorted(found)]
 
-    def _check_tree(self, tree_id: str, message: str) -> None:
-        if tree_id and (len(tree_id) > 20 or int(tree_id) != self._shard.tree_id):
-            raise requests.BadRequest(400, 400, message[:200])
+    async def _head(self, shard: Shard) -> wire.LogInfo:
+        head = await self._keeper.call(FetchHead(shard.tree_id))
+        return wire.LogInfo(
+            head.root_hash.hex(), head.checkpoint, str(shard.tree_id), head.tree_size
+        )
+
+    def _named(self, tree_id: str, refusal: str) -> Shard:
+        """The shard of a decimal tree id, by default the active one."""
+        if not tree_id:
+            return self._shards.active
+        shard = self._shards.of_tree(int(tree_id)) if len(tree_id) <= 20 else None
+        if shard is None:
+            raise requests.BadRequest(400, 400, refusal[:200])
+        return shard
+
+
+def _resolve(body: bytes) -> tuple[Sequence[EntryID], Sequence[int]]:
+    """What to look up, in the order of the reply: full ids first, bare ones, then indexes."""
+    query = requests.read_query(body)
+    ids = [requests.parse_entry_id(text) for text in query.entry_ids]
+    ids.sort(key=lambda item: item.tree_id is None)
+    for proposal in query.entries:
+        entry = canonicalize_query(proposal.kind, proposal.version, proposal.spec)
+        if entry is not None:
+            ids.append(EntryID(None, leaf_hash(entry.body)))
+    return ids, query.log_indexes
 
 
 def _one(objects: Sequence[str]) -> BytesReply:

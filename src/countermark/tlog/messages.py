@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a worker asks of the keeper for the v1 log: one shard's entries, heads and proofs.
 
+Entries are added to the open shard; every other question names its shard.
+
 Indexes here are leaf indexes in the shard's tree, never global log indexes.
 """
 
@@ -47,7 +49,7 @@ class Added(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AddEntry(Request[Added], frozen=True, tag="tlog.add"):
-    """Log a verified entry.
+    """Log a verified entry, in the open shard.
 
     Attributes:
         body: canonical body, at most `core.rekor.entry.MAX_BODY_BYTES`.
@@ -84,14 +86,18 @@ class FetchEntries(Request[Entries], frozen=True, tag="tlog.fetch"):
     Attributes:
         leaf_hashes: 32 bytes each.
         indexes: leaf indexes; beyond the tree is no error.
+        tree_id: of the shard.
     """
 
     leaf_hashes: tuple[bytes, ...]
     indexes: tuple[int, ...]
+    tree_id: int
 
 
 class FetchHead(Request[HeadView], frozen=True, tag="tlog.head"):
-    """Ask for the newest head."""
+    """Ask for the newest head of a shard."""
+
+    tree_id: int
 
 
 class Consistency(msgspec.Struct, frozen=True, array_like=True):
@@ -102,7 +108,8 @@ class Consistency(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ProveConsistency(Request[Consistency], frozen=True, tag="tlog.consistency"):
-    """Prove that the tree of `new_size` leaves extends the one of `old_size`: 0 < old ≤ new."""
+    """Prove that a shard's tree of `new_size` leaves extends that of `old_size`: 0 < old ≤ new."""
 
     old_size: int
     new_size: int
+    tree_id: int

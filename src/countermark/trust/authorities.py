@@ -28,6 +28,8 @@ from countermark.ports.signer import Signer
 
 ROOT_LIFETIME = timedelta(days=3652)
 INTERMEDIATE_LIFETIME = timedelta(days=1095)
+CA_ROOT_NAME = "countermark-root"
+TSA_ROOT_NAME = "countermark-tsa-root"
 TSA_LIFETIME = ROOT_LIFETIME  # within its root; the key is as safe as the log's
 
 _ALGORITHMS = {
@@ -88,7 +90,7 @@ def issue_ca_chain(
         start: notBefore of both, whole seconds.
         entropy: for the serial numbers.
     """
-    root_name = Subject(organization, "countermark-root")
+    root_name = Subject(organization, CA_ROOT_NAME)
     name = Subject(organization, "countermark-intermediate")
     certificate = _certificate(
         root,
@@ -116,7 +118,7 @@ def issue_tsa_chain(
 
     Arguments as of `issue_ca_chain`.
     """
-    root_name = Subject(organization, "countermark-tsa-root")
+    root_name = Subject(organization, TSA_ROOT_NAME)
     name = Subject(organization, "countermark-tsa")
     certificate = _certificate(
         root,

@@ -139,12 +139,14 @@ class TufRepository:
         else:
             self._advance(now)
 
-    def publish(self, targets: Mapping[str, bytes], now: datetime) -> None:
+    def publish(self, targets: Mapping[str, bytes], now: datetime, *, skip: int = 0) -> None:
         """Make `targets` the whole set of files.
 
         Args:
             targets: content by target name.
             now: aware; lifetimes begin.
+            skip: how many versions of each role are passed over. An older copy of a repository
+                must get beyond what clients have seen of it: they go back to no lower version.
         """
         files: dict[str, TargetFile] = {}
         objects: list[tuple[str, bytes]] = []
@@ -152,27 +154,27 @@ class TufRepository:
             files[name] = TargetFile.from_data(name, data, ["sha256"])
             objects += [(f"targets/{path}", data) for path in files[name].get_prefixed_paths()]
         self._objects.put_all(objects)
-        self._advance(now, self._new_targets(files, now))
+        self._advance(now, self._new_targets(files, now, skip), skip)
 
-    def _new_targets(self, files: dict[str, TargetFile], now: datetime) -> Targets:
+    def _new_targets(self, files: dict[str, TargetFile], now: datetime, skip: int = 0) -> Targets:
         # A version that a crash left unreferenced is passed over: its bytes are immutable.
-        version = _newest(self._objects, Targets.type) + 1
+        version = _newest(self._objects, Targets.type) + 1 + skip
         targets = Targets(version=version, expires=_at(now) + SIGNED_LIFETIME, targets=files)
         self._objects.put_all([(f"{version}.targets.json", _signed(targets, self._signer))])
         return targets
 
-    def _new_snapshot(self, targets: Targets, now: datetime) -> Snapshot:
-        version = _newest(self._objects, Snapshot.type) + 1
+    def _new_snapshot(self, targets: Targets, now: datetime, skip: int) -> Snapshot:
+        version = _newest(self._objects, Snapshot.type) + 1 + skip
         meta = {_TARGETS: MetaFile(targets.version)}
         snapshot = Snapshot(version=version, expires=_at(now) + SIGNED_LIFETIME, meta=meta)
         self._objects.put_all([(f"{version}.snapshot.json", _signed(snapshot, self._signer))])
         return snapshot
 
-    def _advance(self, now: datetime, targets: Targets | None = None) -> None:
+    def _advance(self, now: datetime, targets: Targets | None = None, skip: int = 0) -> None:
         """Publish a new timestamp, over a new snapshot of `targets` if they are given."""
-        snapshot = self._snapshot if targets is None else self._new_snapshot(targets, now)
+        snapshot = self._snapshot if targets is None else self._new_snapshot(targets, now, skip)
         timestamp = Timestamp(
-            version=self._timestamp_version + 1,
+            version=self._timestamp_version + 1 + skip,
             expires=_at(now) + TIMESTAMP_LIFETIME,
             snapshot_meta=MetaFile(snapshot.version),
         )

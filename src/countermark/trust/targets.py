@@ -32,10 +32,14 @@ class TrustedLog:
     Attributes:
         base_url: where it is reached; sigstore-js looks for the checkpoint's name in it.
         public_key: what it signs with.
+        start: validity begins, whole seconds.
+        end: the last moment that it may have signed anything at; None for an open log.
     """
 
     base_url: str
     public_key: PublicKey
+    start: datetime
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,9 @@ class Trust:
         issuer_url: the embedded issuer's `iss`, or empty for none.
         tsa_url: the timestamp endpoint itself.
         operator: who runs the services, for us the instance's host name.
-        start: validity begins, whole seconds.
-        tlog: the v1 log.
-        ctlog: the CT log.
+        start: validity of all but the logs begins, whole seconds.
+        tlogs: the v1 log's shards, oldest first; all are at one URL.
+        ctlogs: the CT logs, oldest first.
         ca: chain, the issuing CA first.
         tsa: chain, the TSA's certificate first.
     """
@@ -59,8 +63,8 @@ class Trust:
     tsa_url: str
     operator: str
     start: datetime
-    tlog: TrustedLog
-    ctlog: TrustedLog
+    tlogs: tuple[TrustedLog, ...]
+    ctlogs: tuple[TrustedLog, ...]
     ca: Authority
     tsa: Authority
 
@@ -85,21 +89,21 @@ def _signing_config(trust: Trust) -> SigningConfig:
     return SigningConfig(
         ca_urls=service(trust.base_url),
         oidc_urls=service(trust.issuer_url) if trust.issuer_url else (),
-        rekor_tlog_urls=service(trust.tlog.base_url),
+        rekor_tlog_urls=service(trust.tlogs[-1].base_url),
         tsa_urls=service(trust.tsa_url),
     )
 
 
 def _trusted_root(trust: Trust) -> TrustedRoot:
     return TrustedRoot(
-        tlogs=(_log(trust.tlog, trust),),
+        tlogs=tuple(map(_log, trust.tlogs)),
         certificate_authorities=(_authority(trust.ca, trust.base_url, trust),),
-        ctlogs=(_log(trust.ctlog, trust),),
+        ctlogs=tuple(map(_log, trust.ctlogs)),
         timestamp_authorities=(_authority(trust.tsa, trust.tsa_url, trust),),
     )
 
 
-def _log(log: TrustedLog, trust: Trust) -> TransparencyLog:
+def _log(log: TrustedLog) -> TransparencyLog:
     # No checkpoint_key_id: sigstore-js would use it instead of log_id, and SETs would not verify.
     # No operator, here or below: peers that refuse unknown fields may not know it yet.
     return TransparencyLog(
@@ -107,7 +111,7 @@ def _log(log: TrustedLog, trust: Trust) -> TransparencyLog:
         hash_algorithm="SHA2_256",
         key_bytes=log.public_key.spki,
         key_details=log.public_key.details,
-        validity=Validity(trust.start),
+        validity=Validity(log.start, log.end),
         log_id=log.public_key.key_id,
     )
 

@@ -209,7 +209,7 @@ def test_logs_exist_with_their_genesis_entries(data_dir: DataDir) -> None:
         log = config.log(name)
         objects = FileObjectStore(data_dir.log_folder(name))
         report = fsck(
-            name, auditor_of(log, keys.signer(log.key).public_key, objects), store, objects
+            name, auditor_of(config, log, keys.signer(log.key).public_key, objects), store, objects
         )
         assert report.problems == ()
         assert store.head(name).tree_size == store.published_size(name) == size

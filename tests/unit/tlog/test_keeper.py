@@ -14,6 +14,7 @@ from countermark.core.errors import (
     Unavailable,
 )
 from countermark.core.rekor.entry import MAX_BODY_BYTES
+from countermark.core.rekor.shard import Shards
 from countermark.rpc.message import R, Request
 from countermark.tlog.api import routes
 from countermark.tlog.messages import (
@@ -24,7 +25,7 @@ from countermark.tlog.messages import (
 )
 from tests.support.asgi import Browser
 from tests.support.rekor import SigningKey, encode, hashedrekord
-from tests.support.v1_log import ENTRIES, RunningLog, error_of
+from tests.support.v1_log import ENTRIES, TREE_ID, RunningLog, error_of
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,10 @@ def log() -> Iterator[RunningLog]:
         AddEntry(b"x" * (MAX_BODY_BYTES + 1), ()),
         AddEntry(b"x", (b"short",)),
         AddEntry(b"x", (bytes(16),) * 40_000),
-        FetchEntries((b"short",), ()),
-        FetchEntries((), tuple(range(17))),
-        ProveConsistency(0, 1),
-        ProveConsistency(2, 1),
+        FetchEntries((b"short",), (), TREE_ID),
+        FetchEntries((), tuple(range(17)), TREE_ID),
+        ProveConsistency(0, 1, TREE_ID),
+        ProveConsistency(2, 1, TREE_ID),
     ],
 )
 def test_wrong_sizes(log: RunningLog, message: Request[Any]) -> None:
@@ -52,13 +53,13 @@ def test_wrong_sizes(log: RunningLog, message: Request[Any]) -> None:
 
 
 def test_proof_beyond_the_tree_is_empty(log: RunningLog) -> None:
-    found = log.wait(log.keeper.call(ProveConsistency(1, 10**6)))
+    found = log.wait(log.keeper.call(ProveConsistency(1, 10**6, TREE_ID)))
     assert found.hashes == ()
-    assert found.head == log.wait(log.keeper.call(FetchHead()))
+    assert found.head == log.wait(log.keeper.call(FetchHead(TREE_ID)))
 
 
 def test_lookup_out_of_range(log: RunningLog) -> None:
-    found = log.wait(log.keeper.call(FetchEntries((bytes(32),), (-1, 10**6)))).found
+    found = log.wait(log.keeper.call(FetchEntries((bytes(32),), (-1, 10**6), TREE_ID))).found
     assert found == (None, None, None)
 
 
@@ -83,7 +84,7 @@ class Failing:
 def test_failures_of_the_keeper(
     log: RunningLog, error: CountermarkError, status: int, message: str, retry: str | None
 ) -> None:
-    browser = Browser(routes(Failing(error), log.shard, log.objects))
+    browser = Browser(routes(Failing(error), Shards((), log.shard), {TREE_ID: log.objects}))
     body = encode(hashedrekord(SigningKey.new(), b"x"))
     reply = browser.post(ENTRIES, body, content_type="application/json")
     assert (reply.status, error_of(reply)) == (status, (status, message))

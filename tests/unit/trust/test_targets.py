@@ -43,8 +43,8 @@ def trust(keys: dict[str, FileSigner]) -> Trust:
         tsa_url="http://localhost:7446/api/v1/timestamp",
         operator="localhost",
         start=START,
-        tlog=TrustedLog("http://localhost:7446", keys["log"].public_key),
-        ctlog=TrustedLog("http://localhost:7446/ctlog/main", keys["ct"].public_key),
+        tlogs=(TrustedLog("http://localhost:7446", keys["log"].public_key, START),),
+        ctlogs=(TrustedLog("http://localhost:7446/ctlog/main", keys["ct"].public_key, START),),
         ca=issue_ca_chain("localhost", keys["ca-root"], ca, START, SystemEntropy()),
         tsa=issue_tsa_chain("localhost", keys["tsa-root"], tsa, START, SystemEntropy()),
     )
@@ -84,7 +84,7 @@ def test_our_own_readers_agree(trust: Trust) -> None:
 
     root = TrustedRoot.parse(targets[TRUSTED_ROOT])
     assert root.serialize() == targets[TRUSTED_ROOT]
-    assert root.tlogs[0].public_key == trust.tlog.public_key
+    assert root.tlogs[0].public_key == trust.tlogs[0].public_key
     config = SigningConfig.parse(targets[SIGNING_CONFIG])
     both_root, both_config = parse_trust_config(targets[TRUST_CONFIG])
     assert both_root == root

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One tree of a Rekor v1 log, and the names of entries in it.
+"""The trees of a Rekor v1 log, and the names of entries in them.
 
 A *UUID* is a leaf hash in hex (64 digits). An *entry id* is the tree id in 16 hex digits before
 the UUID. Everywhere else the tree id is decimal, and always text: it exceeds 2**53.
@@ -43,6 +43,37 @@ class Shard(NamedTuple):
     def entry_id(self, leaf_hash: bytes) -> str:
         """The 80 hex digits that name an entry of this shard."""
         return f"{self.tree_id:016x}{leaf_hash.hex()}"
+
+
+class Shards(NamedTuple):
+    """All trees of one log, which clients see as one row of entries.
+
+    Attributes:
+        frozen: the older ones, oldest first.
+        active: the one that takes entries.
+    """
+
+    frozen: tuple[Shard, ...]
+    active: Shard
+
+    @property
+    def by_search(self) -> tuple[Shard, ...]:
+        """In the order in which a leaf hash alone is looked for: the active one first."""
+        return (self.active, *self.frozen)
+
+    def holding(self, log_index: int) -> Shard | None:
+        """The only shard that can have an entry of that log index."""
+        for shard in (self.active, *reversed(self.frozen)):
+            if shard.first_index <= log_index:
+                return shard
+        return None
+
+    def of_tree(self, tree_id: int) -> Shard | None:
+        """The shard of that tree id."""
+        for shard in self.by_search:
+            if shard.tree_id == tree_id:
+                return shard
+        return None
 
 
 class EntryID(NamedTuple):

@@ -215,9 +215,10 @@ class _LogInfoReply(LogInfo, frozen=True):
 _decode_log_info = msgspec.json.Decoder(_LogInfoReply).decode
 
 
-def log_info_reply(info: LogInfo) -> bytes:
-    """The reply about a log with one shard."""
-    return b'{"inactiveShards":null,' + _encode(info)[1:] + b"\n"
+def log_info_reply(active: LogInfo, inactive: Sequence[LogInfo] = ()) -> bytes:
+    """The reply about a log with its shards, the inactive ones oldest first."""
+    shards = _encode(inactive) if inactive else b"null"  # what upstream says of no shards
+    return b'{"inactiveShards":' + shards + b"," + _encode(active)[1:] + b"\n"
 
 
 def parse_log_info(data: bytes) -> LogInfo:
