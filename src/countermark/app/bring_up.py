@@ -40,12 +40,17 @@ def data_dir_of(settings: Settings) -> DataDir:
 
 
 @contextmanager
-def locked(data_dir: DataDir) -> Iterator[int]:
+def locked(data_dir: DataDir, *, restoring: bool = False) -> Iterator[int]:
     """Hold the lock of a data directory, made if need be; yields its descriptor.
 
-    Raises SettingsError if an instance runs on it, or if it is something else.
+    Args:
+        data_dir: which.
+        restoring: take one whose restore was not finished, too.
+
+    Raises InUse if an instance runs on it, SettingsError if it is something else.
     """
-    data_dir.state()
+    if not (restoring and data_dir.restoring_file.exists()):
+        data_dir.state()
     try:
         data_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(data_dir.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

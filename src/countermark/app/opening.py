@@ -13,8 +13,9 @@ def open_instance(data_dir: DataDir) -> InstanceConfig:
     """
     if data_dir.state() is not State.COMPLETE:
         raise SettingsError(f"there is no instance in {data_dir.path}: run countermark init")
-    if data_dir.unfinished_file.exists():  # a crash can leave it beside the version
-        data_dir.unfinished_file.unlink()
+    for marker in (data_dir.unfinished_file, data_dir.restoring_file):
+        if marker.exists():  # a crash can leave it beside the version
+            marker.unlink()
     if data_dir.next_shards_file.exists():
         # Clients were perhaps told of the new logs, so the old ones must take nothing more.
         halfway = SettingsError(f"new shards are being opened in {data_dir.path}")

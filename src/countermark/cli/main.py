@@ -47,6 +47,12 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry(
         _RUN, "countermark.cli.serve_commands:status", "Show whether an instance is well."
     ),
+    "backup": Entry(
+        _RUN, "countermark.cli.backup_commands:backup", "Copy an instance, running or not."
+    ),
+    "restore": Entry(
+        _RUN, "countermark.cli.backup_commands:restore", "Make an instance out of a backup."
+    ),
     "log": Entry(_RUN, "countermark.cli.log_commands:log", "Look into and check the logs."),
 }
 _SERVER_MODULES = frozenset(

@@ -58,7 +58,8 @@ def recover(name: str, codec: BundleCodec, store: LogStore, objects: ObjectStore
     if reached > head.tree_size:
         raise InvariantBroken(
             f"log {name}: its database holds {head.tree_size} entries, but {reached} were "
-            "published; the database is an older copy and must not be used to go on"
+            "published; the database is an older copy and must not be used to go on: put back the "
+            "newest one, or make a new instance with countermark restore"
         )
     staged = store.staged(name, published, head.tree_size)
     if len(staged) != head.tree_size - published:
