@@ -6,20 +6,22 @@ The caller holds the data directory's lock: the database belongs to one process.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from countermark.app.data_dir import DataDir
 from countermark.app.instance import InstanceConfig, LogConfig, LogKind
-from countermark.app.logs import auditor_of
+from countermark.app.logs import auditor_of, check_frozen
 from countermark.app.messages import LogStatus
 from countermark.app.opening import open_instance
 from countermark.core.bundle.trusted_root import TransparencyLog, TrustedRoot
 from countermark.core.crypto.keys import PublicKey
-from countermark.core.errors import NotFound, SettingsError
+from countermark.core.errors import InvariantBroken, NotFound, SettingsError
 from countermark.core.tlog.tiles import TILE_WIDTH, BundleName
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.ports.log_store import EntryRow
 from countermark.tilelog.fsck import FsckReport, fsck
+from countermark.tilelog.problems import Problem
 from countermark.tilelog.recover import recover
 
 Progress = Callable[[str, int, int], None]
@@ -73,16 +75,9 @@ class Inspection:
                 progress(name, done, total)
 
             objects = FileObjectStore(self._data_dir.log_folder(name), read_only=True)
-            reports.append(
-                fsck(
-                    name,
-                    auditor_of(self._config, log, keys[name], objects),
-                    self._store,
-                    objects,
-                    rows=rows,
-                    progress=told,
-                )
-            )
+            auditor = auditor_of(self._config, log, keys[name], objects)
+            report = fsck(name, auditor, self._store, objects, rows=rows, progress=told)
+            reports.append(self._with_end(log, report))
         return reports
 
     def find(self, name: str, identity: bytes) -> EntryRow | None:
@@ -100,11 +95,27 @@ class Inspection:
             yield from auditor.codec.split(objects.fetch(bundle.path))
         yield from recovered.records
 
+    def _with_end(self, log: LogConfig, report: FsckReport) -> FsckReport:
+        """The report, with one problem more for a frozen log that has another end."""
+        if log.frozen is None:
+            return report
+        try:
+            check_frozen(log.name, log.frozen, self._store.head(log.name))
+        except InvariantBroken as error:
+            return replace(report, problems=(*report.problems, Problem("head", str(error))))
+        return report
+
     def _status(self, log: LogConfig) -> LogStatus:
         head = self._store.head(log.name)
         published = self._store.published_size(log.name)
         return LogStatus(
-            log.name, log.origin, head.tree_size, head.root_hash, head.time_ms, published
+            log.name,
+            log.origin,
+            head.tree_size,
+            head.root_hash,
+            head.time_ms,
+            published,
+            log.frozen is not None,
         )
 
     def _public_keys(self) -> dict[str, PublicKey]:
@@ -117,9 +128,11 @@ class Inspection:
             ("rekor-v1", root.tlogs),
             ("ct", root.ctlogs),
         )
-        # The root lists them in our order. Shards share their URL.
-        return {
-            log.name: trusted.public_key
-            for kind, listed in kinds
-            for log, trusted in zip(self._config.logs_of(kind), listed, strict=False)
-        }
+        keys: dict[str, PublicKey] = {}
+        for kind, listed in kinds:
+            logs = self._config.logs_of(kind)
+            if len(listed) != len(logs):
+                raise InvariantBroken(f"{path} does not list the logs of instance.json")
+            # In the same order. Shards have one URL, so that would not tell them apart.
+            keys |= {log.name: each.public_key for log, each in zip(logs, listed, strict=True)}
+        return keys

@@ -134,6 +134,7 @@ def _status(config: InstanceConfig, logs: dict[str, Log], started_ms: int) -> Ha
                 log.head.root_hash,
                 log.head.time_ms,
                 log.published_size,
+                log.frozen,
             )
             for name, log in logs.items()
         ]

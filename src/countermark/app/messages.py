@@ -16,6 +16,7 @@ class LogStatus(msgspec.Struct, frozen=True):
         root_hash: of that head.
         time_ms: when that head was signed.
         published_size: below it, everything is in the object store.
+        frozen: whether it takes nothing any more.
     """
 
     name: str
@@ -24,6 +25,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     root_hash: bytes
     time_ms: int
     published_size: int
+    frozen: bool
 
 
 class InstanceStatus(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from countermark.app.settings import Settings
 from countermark.cli.exits import INTERNAL, OK
 from countermark.cli.options import json_option
 from countermark.cli.output import Output
+from countermark.cli.shard_command import shard
 from countermark.core.encoding import to_rfc3339
 from countermark.core.errors import CountermarkError
 
@@ -46,7 +47,8 @@ def info(data: str, as_json: bool) -> int:
     except CountermarkError as error:
         return output.fail(error)
     for each in logs:
-        output.line(f"{output.strong(each.name)}  {each.origin}")
+        end = "  frozen" if each.frozen else ""
+        output.line(f"{output.strong(each.name)}  {each.origin}{end}")
         output.line(f"  tree size  {each.tree_size}  (published {each.published_size})")
         output.line(f"  root hash  {each.root_hash.hex()}")
         output.line(f"  as of      {_time(each)}")
@@ -106,6 +108,9 @@ def fsck(logs: tuple[str, ...], data: str, tree_only: bool, as_json: bool) -> in
     return OK if all(report.ok for report in reports) else INTERNAL
 
 
+log.add_command(shard)
+
+
 class _Ticker:
     """One line on a terminal that says how far the check is, once it takes long."""
 
@@ -139,4 +144,5 @@ def _as_json(log: LogStatus) -> dict[str, Any]:
         "rootHash": log.root_hash.hex(),
         "headTime": _time(log),
         "publishedSize": log.published_size,
+        "frozen": log.frozen,
     }

@@ -120,7 +120,10 @@ def status(data: str, as_json: bool) -> int:
     state = output.good("up") if report.running else "not running"
     output.line(f"{report.url}  {state}  ({data_dir.path})")
     for log in report.logs:
-        output.line(f"  {log.name:<12} {log.tree_size:>12} entries, {log.published_size} published")
+        end = ", frozen" if log.frozen else ""
+        output.line(
+            f"  {log.name:<12} {log.tree_size:>12} entries, {log.published_size} published{end}"
+        )
     output.result(
         {
             "url": report.url,
@@ -134,6 +137,7 @@ def status(data: str, as_json: bool) -> int:
                     "treeSize": log.tree_size,
                     "rootHash": log.root_hash.hex(),
                     "publishedSize": log.published_size,
+                    "frozen": log.frozen,
                 }
                 for log in report.logs
             ],
@@ -162,7 +166,7 @@ def _greeting(
         f"  trust root  {url}/trust/trusted_root.json, {instance.tuf_url}",
         f"  CA          {url}/api/v2/signingCert",
         f"  log         {url}/api/v1/log",
-        *(f"  CT log      {log.base_url}" for log in instance.logs if log.kind == "ct"),
+        f"  CT log      {instance.open_log('ct').base_url}",
         f"  timestamps  {instance.tsa_url}",
     ]
     if settings.development and instance.embedded_issuer:

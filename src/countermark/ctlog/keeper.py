@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from countermark.core.ct.leaf import CertificateEntry, extra_data
 from countermark.core.ct.static_ct import TileLeaf
-from countermark.core.errors import InvariantBroken, NotFound, RequestRejected
+from countermark.core.errors import InvariantBroken, LogFrozen, NotFound, RequestRejected
 from countermark.core.tlog.tiles import TileName, parse_path
 from countermark.ctlog.auditor import issuer_path, tree_head_signature
 from countermark.ctlog.messages import (
@@ -78,7 +78,12 @@ class CTLog:
     async def add(
         self, entry: CertificateEntry, pre_certificate: bytes, chain: tuple[bytes, ...]
     ) -> bytes:
-        """Log an entry, durably; the SCT's bytes, the original ones for a duplicate."""
+        """Log an entry, durably; the SCT's bytes, the original ones for a duplicate.
+
+        Raises LogFrozen.
+        """
+        if self._log.frozen:  # before anything is stored for it
+            raise LogFrozen("this log is frozen: it takes no more certificates")
         issuers = tuple(map(_fingerprint, chain))
         missing = [
             (name, certificate)
@@ -104,7 +109,10 @@ class CTLog:
         self._issuers.update(certificates)
 
     def tree_head(self) -> TreeHead:
-        """The newest tree head; one that got old is signed again with the time of now."""
+        """The newest tree head; one that got old is signed again with the time of now.
+
+        A frozen log shows its last one: it signs nothing beyond the end of its validity.
+        """
         head, now_ms = self._log.head, self._clock.now_ms()
         if self._resigned is not None and self._resigned[0] is head:
             newest = self._resigned[1]
@@ -112,7 +120,7 @@ class CTLog:
             origin, log_id = self._personality.origin, self._personality.log_id
             timestamp_ms, signed = tree_head_signature(head.signed, origin, log_id)
             newest = TreeHead(head.tree_size, timestamp_ms, head.root_hash, signed)
-        if now_ms - newest.timestamp_ms > MAX_TREE_HEAD_AGE_MS:
+        if now_ms - newest.timestamp_ms > MAX_TREE_HEAD_AGE_MS and not self._log.frozen:
             signed = self._personality.sign_tree_head(head.tree_size, head.root_hash, now_ms)
             newest = TreeHead(head.tree_size, now_ms, head.root_hash, signed)
             self._resigned = (head, newest)

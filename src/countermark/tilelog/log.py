@@ -120,6 +120,11 @@ class Log:
         return self._reader.head
 
     @property
+    def frozen(self) -> bool:
+        """Whether it takes nothing any more."""
+        return self._frozen
+
+    @property
     def published_size(self) -> int:
         """Below it, everything is in the object store under a public checkpoint."""
         return self._reader.published_size
