@@ -8,6 +8,7 @@ TOOLS := $(or $(COUNTERMARK_TOOLS),$(HOME)/.cache/countermark-tools)
 PYTEST_WORKERS ?= 2
 KILLS ?= 1000
 SEED ?= 20261122
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format fault fuzz bench lock clean
@@ -36,8 +37,9 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 fault: $(VENV)/.dev ## the long kill test: make fault KILLS=1000 SEED=1
 	COUNTERMARK_KILLS=$(KILLS) COUNTERMARK_SEED=$(SEED) $(BIN)/python -m pytest -s tests/fault
 
-fuzz: $(VENV)/.dev ## every property test with many more examples
+fuzz: $(VENV)/.fuzz ## property tests with many more examples, then every parser: make fuzz FUZZ_SECONDS=60
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/property
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 bench: $(VENV)/.dev ## the figures of docs/measurements, beside their floors and peers
 	@COUNTERMARK_TOOLS=$(TOOLS) scripts/install-peers
@@ -63,4 +65,8 @@ $(VENV)/.server: requirements/server.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.server
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All targets by name."""
+
+from fuzz.target import Target
+from fuzz.targets import crypto, documents, identity, logs, processes
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for family in (crypto, logs, documents, identity, processes)
+    for target in family.TARGETS
+}
