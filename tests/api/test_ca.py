@@ -416,6 +416,8 @@ def test_oversized_body_is_refused_unread(instance: CertifyingInstance) -> None:
         ("DELETE", "/api/v2/configuration"),
         ("GET", "/api/v1/signingCert"),
         ("POST", "/api/v1/rootCert"),
+        ("TRACE", SIGNING_CERT),
+        ("QUERY", "/api/v1/rootCert"),
     ],
 )
 def test_wrong_methods(instance: CertifyingInstance, method: str, path: str) -> None:

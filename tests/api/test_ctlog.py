@@ -19,6 +19,7 @@ from countermark.core.crypto import der
 from countermark.core.ct.leaf import (
     PRECERT_ENTRY,
     X509_ENTRY,
+    CertificateEntry,
     TimestampedEntry,
     parse_extra_data,
 )
@@ -28,12 +29,13 @@ from countermark.core.ct.sct import (
     sct_message_x509,
 )
 from countermark.core.ct.static_ct import DATA_TILES, TileLeaf, tree_head_message
-from countermark.core.errors import InvariantBroken, NotFound
+from countermark.core.errors import InvariantBroken, LogFrozen, NotFound
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from countermark.core.tlog.note import SignedNote
 from countermark.core.wire import ct as wire
 from countermark.ctlog.auditor import CTAuditor, tree_head_signature
+from countermark.ctlog.keeper import MAX_TREE_HEAD_AGE_MS
 from countermark.ctlog.messages import GetEntries, GetRoots
 from countermark.drivers.keys.file import FileSigner
 from countermark.drivers.memory import MemoryLogStore
@@ -241,6 +243,8 @@ def test_adding_by_get(instance: CertifyingInstance, name: str) -> None:
     assert reply.status == 405
     assert reply.headers["allow"] == "POST"
     assert reply.text == "Method Not Allowed\nmethod not allowed: GET\n"
+    trace = instance.browser.send("TRACE", f"/ctlog/main/ct/v1/{name}")
+    assert (trace.status, trace.headers["allow"]) == (405, "POST")
 
 
 def test_full_queue_asks_to_wait() -> None:
@@ -556,3 +560,26 @@ def test_ranges_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
             return get(instance, "get-entries", start=0, end=2)
 
         assert 1 < most_at_once(instance.keeper, GetEntries, read, monkeypatch) <= 16
+
+
+# --- the end of a log --------------------------------------------------------------------------
+
+
+def test_a_frozen_log_takes_nothing_and_signs_no_new_head() -> None:
+    with CertifyingInstance() as instance:
+        fill(instance, 2)
+        last = head(instance)
+        instance.clock.time_ms += MAX_TREE_HEAD_AGE_MS + 1
+        assert head(instance).timestamp_ms == instance.clock.time_ms
+        instance.log.freeze()
+        shown = instance.new_ct_log().tree_head()
+        assert (shown.timestamp_ms, shown.signature) == (last.timestamp_ms, last.signature)
+        before = set(instance.objects.paths("issuer/"))
+        pre = leaf(instance.chain, poison=True)
+        reply = submit(instance, "add-pre-chain", pre, *instance.chain.certificates)
+        assert (reply.status, b"frozen" in reply.body) == (400, True)
+        stranger = make_chain().certificates
+        with pytest.raises(LogFrozen):
+            instance.wait(instance.ct.add(CertificateEntry(bytes(32), b"x"), pre, stranger))
+        assert set(instance.objects.paths("issuer/")) == before
+        assert get(instance, "get-entries", start=0, end=1).status == 200

@@ -201,6 +201,8 @@ def test_verbs(log: RunningLog) -> None:
     assert reply.headers["allow"] == "GET,POST"
     assert log.browser.send("HEAD", "/api/v1/log").status == 405
     assert log.browser.send("POST", "/api/v1/log").headers["allow"] == "GET"
+    for verb in ("TRACE", "PROPFIND"):
+        assert log.browser.send(verb, "/api/v1/log").headers["allow"] == "GET"
 
 
 def test_unknown_path(log: RunningLog) -> None:

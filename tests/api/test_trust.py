@@ -3,6 +3,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -185,6 +186,13 @@ def test_trust_files_are_the_targets(url: str) -> None:
 )
 def test_other_names_do_not_exist(url: str, path: str) -> None:
     assert ask(url, path).status == 404
+
+
+@pytest.mark.parametrize("path", ["/trust/other.json", "/tuf/9.root.json", "/tuf/secret.json"])
+def test_missing_files_are_problems_like_others(url: str, path: str) -> None:
+    reply = ask(url, path)
+    problem = {"code": 404, "message": "no such file", "error": "not-found"}
+    assert (reply.status, json.loads(reply.body)) == (404, problem)
 
 
 def test_nothing_can_be_written(made: MadeRepository, url: str) -> None:

@@ -35,6 +35,7 @@ from countermark.core.identity.token import TokenVerifier
 from countermark.core.wire import fulcio
 from countermark.httpkit.body import read_body
 from countermark.httpkit.cors import cors
+from countermark.httpkit.endpoint import EVERY_METHOD
 from countermark.httpkit.replies import NO_STORE, bytes_reply, json_bytes_reply
 from countermark.rpc.message import Keeper
 
@@ -49,7 +50,6 @@ _BACKEND_FAILED = "error communicating with CA backend"
 _UNPARSABLE_KEY = "The public key supplied in the request could not be parsed"
 # gRPC status numbers
 _INVALID_ARGUMENT, _NOT_FOUND, _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE = 3, 5, 12, 13, 14
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ def routes(
         ("/api/v1/rootCert", "GET", api.legacy_root_cert),
     ]
     found = [
-        Route(path, _Resource(method, answer), methods=_METHODS)
+        Route(path, _Resource(method, answer), methods=EVERY_METHOD)
         for path, method, answer in resources
     ]
     return cors(
-        [*found, Route("/api/v2/{path:path}", _unknown, methods=_METHODS)],
+        [*found, Route("/api/v2/{path:path}", _unknown, methods=EVERY_METHOD)],
         headers=("Accept", "Authorization", "Content-Type", "X-Requested-With"),
     )
 

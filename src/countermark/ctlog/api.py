@@ -39,6 +39,7 @@ from countermark.ctlog.messages import (
 from countermark.ctlog.static_api import StaticApi
 from countermark.ctlog.submission import check_chain
 from countermark.httpkit.body import BodyTooLarge, read_body
+from countermark.httpkit.endpoint import EVERY_METHOD
 from countermark.httpkit.replies import bytes_reply, json_bytes_reply
 from countermark.ports.objects import ObjectStore
 from countermark.rpc.message import Keeper
@@ -54,7 +55,6 @@ _MAX_RANGES = (
 _FOREVER: Mapping[str, str] = {"cache-control": "public, max-age=86400, immutable"}
 _PARTLY: Mapping[str, str] = {"cache-control": "public, max-age=60"}
 _TEXT = "text/plain; charset=utf-8"
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _Answer = Callable[[Request, str], Awaitable[Response]]
 
 
@@ -78,7 +78,7 @@ def routes(keeper: Keeper, objects: Mapping[str, ObjectStore]) -> list[BaseRoute
         ("issuer/{name}", "GET", static.issuer),
     ]
     return [
-        Route(f"/ctlog/{log}/{path}", _Resource(method, answer, log), methods=_METHODS)
+        Route(f"/ctlog/{log}/{path}", _Resource(method, answer, log), methods=EVERY_METHOD)
         for log in objects
         for path, method, answer in resources
     ]

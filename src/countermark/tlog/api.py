@@ -16,11 +16,12 @@ from countermark.core.wire import rekor_v1 as wire
 from countermark.core.wire import rekor_v1_requests as requests
 from countermark.httpkit.body import read_body
 from countermark.httpkit.cors import cors
+from countermark.httpkit.endpoint import EVERY_METHOD
 from countermark.httpkit.replies import BytesReply, bytes_reply, json_bytes_reply
 from countermark.ports.objects import ObjectStore
 from countermark.rpc.message import Keeper
 from countermark.tlog.adding import Adding
-from countermark.tlog.endpoint import VERBS, Endpoint
+from countermark.tlog.endpoint import Endpoint
 from countermark.tlog.messages import FetchHead, ProveConsistency
 from countermark.tlog.reading import ShardReader
 
@@ -55,7 +56,7 @@ def routes(
         wire.PUBLIC_KEY_PATH: Endpoint(get=api.public_key, produces="application/x-pem-file"),
         wire.INDEX_PATH: Endpoint(post=api.search_index),
     }
-    opened = [Route(path, endpoint, methods=VERBS) for path, endpoint in endpoints.items()]
+    opened = [Route(path, endpoint, methods=EVERY_METHOD) for path, endpoint in endpoints.items()]
     return cors([*opened, Route("/ping", _ping, methods=["GET", "HEAD"])])
 
 

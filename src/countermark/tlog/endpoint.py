@@ -21,9 +21,6 @@ from countermark.httpkit.replies import NO_CACHE, BytesReply, empty_reply, json_
 
 Handler: TypeAlias = Callable[[Request], Awaitable[BytesReply]]
 
-VERBS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-"""What a route must let through, so that the endpoint can say what it allows itself."""
-
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
 _MAX_RANGES: Final = 64  # more than any client accepts; reading 60,000 takes a tenth of a second

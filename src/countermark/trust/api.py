@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from countermark.core.errors import NotFound
+from countermark.httpkit.problems import problem_body
 from countermark.httpkit.replies import IMMUTABLE, NO_STORE, empty_reply, json_bytes_reply
 from countermark.ports.objects import ObjectStore
 from countermark.trust.targets import NAMES
@@ -70,4 +71,4 @@ def _serve(
 
 def _not_found() -> Response:
     # TUF clients ask for the next root every time: no cache may remember that there is none.
-    return json_bytes_reply(b'{"code":"not-found","message":"no such file"}\n', 404, NO_STORE)
+    return json_bytes_reply(problem_body(404, "no such file", NotFound.code), 404, NO_STORE)
