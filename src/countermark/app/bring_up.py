@@ -127,8 +127,13 @@ def listen(settings: Settings, data_dir: DataDir) -> list[list[int]]:
     if not port and data_dir.state() is State.COMPLETE:
         parts = urlsplit(open_instance(data_dir).base_url)
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
-    groups = sockets.listen(settings.host, port or DEFAULT_PORT, settings.worker_count)
-    return [[listener.detach() for listener in group] for group in groups]
+    return _listeners(settings, settings.host, port or DEFAULT_PORT)
+
+
+def listen_for_metrics(settings: Settings) -> list[list[int]]:
+    """The same for metrics; empty if they have no port of their own. Raises SettingsError."""
+    address = settings.metrics_address
+    return [] if address is None else _listeners(settings, *address)
 
 
 def record(data_dir: DataDir, config: InstanceConfig) -> None:
@@ -150,6 +155,7 @@ def start(
     data_dir: DataDir,
     lock: int,
     listeners: list[list[int]],
+    metrics_listeners: list[list[int]],
     greeting: str,
 ) -> NoReturn:
     """Become the supervisor."""
@@ -163,9 +169,12 @@ def start(
         tls_key=_absolute(settings.tls_key),
         keys_passphrase=_absolute(settings.keys_passphrase),
         log_format=settings.log_format,
+        access_log=settings.access_log,
+        behind_proxy=settings.behind_proxy,
+        metrics_listeners=metrics_listeners,
         greeting=greeting,
     )
-    for descriptor in (lock, *(each for group in listeners for each in group)):
+    for descriptor in (lock, *launch.sockets):
         os.set_inheritable(descriptor, True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -205,6 +214,11 @@ def _check_unchanged(settings: Settings, config: InstanceConfig) -> None:
             if parts.scheme == "https"
             else f"the instance was created as {config.base_url}, so it takes no certificate"
         )
+
+
+def _listeners(settings: Settings, host: str, port: int) -> list[list[int]]:
+    groups = sockets.listen(host, port, settings.worker_count)
+    return [[listener.detach() for listener in group] for group in groups]
 
 
 def _absolute(path: str) -> str:

@@ -13,12 +13,14 @@ from typing import NoReturn
 from countermark.app import process
 from countermark.app.checkpoints import CURRENT
 from countermark.app.data_dir import DataDir
+from countermark.app.keeper_numbers import counting, watch
 from countermark.app.keeper_wiring import Parts, wire
 from countermark.app.keyring import KeyRing
 from countermark.app.launch import Child
-from countermark.app.messages import CheckpointMade, MakeCheckpoint
+from countermark.app.messages import CheckpointMade, GetReadiness, MakeCheckpoint
 from countermark.app.opening import open_instance
 from countermark.app.process import Parent
+from countermark.app.readiness import readiness
 from countermark.app.secrets import resolve_passphrase
 from countermark.app.supervisor import CONFIGURATION, INTERNAL
 from countermark.core.errors import CountermarkError, InvariantBroken, SettingsError
@@ -47,9 +49,12 @@ async def keep(child: Child, parent: Parent) -> int:
             SystemEntropy(),
             development=child.launch.development,
         )
+        watch(parts, keys, parent.numbers)
+        handlers = counting(_handlers(parts, store, data_dir), parent.numbers)
         with KeeperAddress(data_dir.run) as address:
-            await _serve(parts, KeeperServer(_handlers(parts, store, data_dir)), address, parent)
+            await _serve(parts, KeeperServer(handlers), address, parent)
         store.close()
+        _logger.info("keeper stopped", extra=_sizes(parts))
     except SettingsError as error:
         _logger.error("%s", error)
         return CONFIGURATION
@@ -69,6 +74,7 @@ async def _serve(
         parent.stop_on_end(server.stop)
         process.settle()
         parent.tell_ready()
+        _logger.info("keeper ready", extra=_sizes(parts))
         await serving
         trust.cancel()
         for log in parts.logs:
@@ -81,8 +87,15 @@ def _handlers(parts: Parts, store: RocksLogStore, data_dir: DataDir) -> Handlers
         await asyncio.to_thread(store.checkpoint, data_dir.checkpoints / CURRENT)
         return CheckpointMade()
 
-    own: Handlers = {MakeCheckpoint: make_checkpoint}
+    own: Handlers = {
+        MakeCheckpoint: make_checkpoint,
+        GetReadiness: readiness(parts.logs, data_dir.path),
+    }
     return {**parts.handlers, **own}
+
+
+def _sizes(parts: Parts) -> dict[str, object]:
+    return {f"{log.name}_size": log.head.tree_size for log in parts.logs}
 
 
 async def _keep_trust(parts: Parts) -> None:

@@ -8,6 +8,7 @@ This module is imported by every process of an instance and imports next to noth
 import json
 from typing import Final, NamedTuple
 
+SUPERVISOR: Final = "supervisor"
 KEEPER: Final = "keeper"
 WORKER: Final = "worker"
 
@@ -43,6 +44,10 @@ class Launch(NamedTuple):
         keys_passphrase: path of the online keys' passphrase, or ``env:NAME``; empty for the file
             beside the keys.
         log_format: ``text`` or ``json``.
+        access_log: whether workers write a line for each request.
+        behind_proxy: whether a proxy of ours says where requests come from.
+        metrics_listeners: descriptors of listening sockets for metrics and health alone, a list
+            for each worker; empty to serve metrics on the other port, to this machine only.
         greeting: printed on stdout once everything works.
     """
 
@@ -55,7 +60,25 @@ class Launch(NamedTuple):
     tls_key: str = ""
     keys_passphrase: str = ""
     log_format: str = "text"
+    access_log: bool = False
+    behind_proxy: bool = False
+    metrics_listeners: list[list[int]] = []  # noqa: RUF012 - never changed
     greeting: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Every process of the instance."""
+        return [SUPERVISOR, KEEPER, *self.workers]
+
+    @property
+    def workers(self) -> list[str]:
+        """The worker processes, in the order of their listeners."""
+        return [f"{WORKER}-{number}" for number in range(1, len(self.listeners) + 1)]
+
+    @property
+    def sockets(self) -> list[int]:
+        """Descriptors of all listening sockets."""
+        return [fd for group in (*self.listeners, *self.metrics_listeners) for fd in group]
 
     def serialize(self) -> str:
         """As JSON text, so that ``Launch.parse(l.serialize()) == l``."""
@@ -77,20 +100,25 @@ class Child(NamedTuple):
         name: ``keeper``, ``worker-1`` …
         control: descriptor of its end of a socket pair: it says there when it is ready, and
             reads the end of file when the supervisor is gone.
+        board: descriptor of the memory in which all processes count.
         listeners: descriptors of its listening sockets.
+        metrics_listeners: the same of those for metrics.
     """
 
     launch: Launch
     name: str
     control: int
+    board: int
     listeners: list[int]
+    metrics_listeners: list[int]
 
     def serialize(self) -> str:
         """As JSON text."""
-        return json.dumps([self.launch.serialize(), self.name, self.control, self.listeners])
+        launch, *rest = self
+        return json.dumps([launch.serialize(), *rest])
 
     @classmethod
     def parse(cls, text: str) -> "Child":
         """Read what `serialize` wrote, in our parent process."""
-        launch, name, control, listeners = json.loads(text)
-        return cls(Launch.parse(launch), name, control, listeners)
+        launch, *rest = json.loads(text)
+        return cls(Launch.parse(launch), *rest)

@@ -46,6 +46,16 @@ class GetStatus(Request[InstanceStatus], tag="instance.status", frozen=True):
     """Asks whether the keeper does its work."""
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """What keeps the keeper from its work; empty if nothing does. Sentences without a period."""
+
+    problems: tuple[str, ...]
+
+
+class GetReadiness(Request[Readiness], tag="instance.readiness", frozen=True):
+    """Asks whether entries can be logged and published."""
+
+
 class PublicKeys(msgspec.Struct, frozen=True):
     """Public halves of the logs' keys: DER SubjectPublicKeyInfo by log name."""
 

@@ -48,6 +48,9 @@ class Settings:
             made-up one beside the keys.
         offline_passphrase: the same for the root keys; used when they are created.
         log_format: ``text`` for people (stderr) or ``json`` for machines (stdout).
+        access_log: write a line for each request.
+        metrics_listen: ``HOST:PORT`` for metrics and health alone, plain HTTP. Without it, an
+            instance for this machine serves metrics on its only port, any other not at all.
         issuers: identity providers beside the embedded login.
     """
 
@@ -62,6 +65,8 @@ class Settings:
     keys_passphrase: str = ""
     offline_passphrase: str = ""
     log_format: str = observe.TEXT
+    access_log: bool = False
+    metrics_listen: str = ""
     issuers: tuple[Issuer, ...] = ()
 
     @property
@@ -73,6 +78,16 @@ class Settings:
     def development(self) -> bool:
         """Whether conveniences for development are on: only this machine, and no proxy."""
         return self.loopback and not self.behind_proxy
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of `metrics_listen`. Raises ValueError for what is neither."""
+        if not self.metrics_listen:
+            return None
+        parts = urlsplit(f"//{self.metrics_listen}")
+        if parts.netloc != self.metrics_listen or not (parts.hostname and parts.port):
+            raise ValueError(self.metrics_listen)
+        return parts.hostname, parts.port
 
     @property
     def worker_count(self) -> int:
@@ -158,6 +173,10 @@ def _check_rules(settings: Settings, faults: list[str]) -> None:
         faults.append(f"workers must be between 0 (one per core) and {_MAX_WORKERS}")
     if settings.log_format not in observe.FORMATS:
         faults.append(f"log_format must be one of {', '.join(observe.FORMATS)}")
+    try:
+        _ = settings.metrics_address
+    except ValueError:
+        faults.append("metrics_listen must be HOST:PORT, e.g. 127.0.0.1:9464")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         faults.append("tls_cert and tls_key go together")
     faults.extend(

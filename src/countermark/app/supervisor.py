@@ -19,12 +19,14 @@ from types import FrameType
 from typing import Final
 
 from countermark import observe
-from countermark.app.launch import KEEPER, WORKER, Child, Launch
+from countermark.app.launch import KEEPER, SUPERVISOR, Child, Launch
+from countermark.observe import board, catalogue
 
 # Exit statuses of children, as in `cli.exits`, which is not imported for their sake.
 CONFIGURATION: Final = 78
 INTERNAL: Final = 70
 _STOP_S: Final = 15.0
+_HURRY_S: Final = 2.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _LONG_LIFE_S: Final = 10.0
@@ -37,13 +39,21 @@ _logger = logging.getLogger("supervisor")
 class Process:
     """One child: running, or waiting to be started again."""
 
-    def __init__(self, launch: Launch, name: str, module: str, listeners: list[int]) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        name: str,
+        module: str,
+        board: int,
+        listeners: tuple[list[int], list[int]] = ([], []),
+    ) -> None:
         self.name = name
         self.control: socket.socket | None = None
         self.ready = False
         self.start_at = 0.0
         self._launch = launch
         self._module = module
+        self._board = board
         self._listeners = listeners
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -77,8 +87,8 @@ class Process:
         self.ready = False
 
     def _spawn(self, control: int) -> subprocess.Popen[bytes]:
-        child = Child(self._launch, self.name, control, self._listeners)
-        inherited = [control, *self._listeners]
+        child = Child(self._launch, self.name, control, self._board, *self._listeners)
+        inherited = [control, self._board, *self._listeners[0], *self._listeners[1]]
         if self.name == KEEPER:
             inherited.append(self._launch.lock)
         return subprocess.Popen(  # noqa: S603 - our own program
@@ -132,12 +142,23 @@ class Supervisor:
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
-        self._keeper = Process(launch, KEEPER, "countermark.app.keeper", [])
+        memory = board.create(len(launch.names))
+        numbers = board.Board(memory, launch.names)
+        self._numbers = numbers.claim(SUPERVISOR, time.time())
+        self._keeper = Process(launch, KEEPER, "countermark.app.keeper", memory)
+        metrics_listeners = launch.metrics_listeners or [[] for _ in launch.workers]
         self._workers = [
-            Process(launch, f"{WORKER}-{number}", "countermark.app.worker", listeners)
-            for number, listeners in enumerate(launch.listeners, 1)
+            Process(launch, name, "countermark.app.worker", memory, listeners)
+            for name, listeners in zip(
+                launch.workers,
+                zip(launch.listeners, metrics_listeners, strict=True),
+                strict=True,
+            )
         ]
+        for child in self._children:
+            self._numbers.count(catalogue.PROCESS_RESTARTS, child.name, by=0)
         self._stopping = False
+        self._hurrying = False
         self._greeted = False
         self._failed_starts = 0
         self._exit_status = 0
@@ -166,12 +187,14 @@ class Supervisor:
             self._greet()
             for child in self._children:
                 if not (self._stopping or child.running) and time.monotonic() >= child.start_at:
+                    self._numbers.count(catalogue.PROCESS_RESTARTS, child.name)
                     child.start()
         self._stop()
         return self._exit_status
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGCHLD:
+            self._hurrying = self._stopping
             self._stopping = True
 
     def _next_start(self) -> float | None:
@@ -193,7 +216,9 @@ class Supervisor:
 
     def _note_end(self, child: Process, status: int) -> None:
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        _logger.error("%s ended with %s", child.name, how)
+        level = logging.ERROR if status else logging.WARNING
+        facts = {"child": child.name, "status": status}
+        _logger.log(level, "%s ended with %s", child.name, how, extra=facts)
         if status == CONFIGURATION:
             self._give_up(status)
         elif not (self._greeted or child.ready or status == -signal.SIGKILL):
@@ -209,6 +234,7 @@ class Supervisor:
         if self._greeted or not all(child.ready for child in self._children):
             return
         self._greeted = True
+        _logger.info("instance ready")
         try:
             sys.stdout.write(self._launch.greeting)
             sys.stdout.flush()
@@ -216,12 +242,25 @@ class Supervisor:
             return  # nobody listens any more
 
     def _stop(self) -> None:
-        """Workers first: their last requests need the keeper."""
-        deadline = time.monotonic() + _STOP_S
+        """Workers first: their last requests need the keeper.
+
+        Told to stop once more, it waits for `_HURRY_S` seconds at most.
+        """
+        _logger.info("instance stopping")
+        begun = time.monotonic()
+        deadline = begun + _STOP_S
+        hurried = False
+        for descriptor in self._launch.sockets:
+            os.close(descriptor)  # or the kernel would go on making connections for nobody
         for group in (self._workers, [self._keeper]):
             for child in group:
                 child.signal(signal.SIGTERM)
             while running := [child for child in group if child.is_running()]:
+                if self._hurrying and not hurried:
+                    hurried = True
+                    deadline = min(deadline, time.monotonic() + _HURRY_S)
+                    for child in running:
+                        child.signal(signal.SIGTERM)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     for child in running:
@@ -229,13 +268,14 @@ class Supervisor:
                         child.signal(signal.SIGKILL)
                     deadline = time.monotonic() + 1.0
                 self._wait(max(0.01, min(left, 0.5)))
+        _logger.info("instance stopped", extra={"seconds": round(time.monotonic() - begun, 2)})
 
 
 def main() -> int:
     """Entry point of the process."""
     launch = Launch.parse(sys.argv[1])
     observe.configure("supervisor", launch.log_format)
-    for descriptor in (launch.lock, *(fd for group in launch.listeners for fd in group)):
+    for descriptor in (launch.lock, *launch.sockets):
         os.set_inheritable(descriptor, False)
     return Supervisor(launch).run()
 

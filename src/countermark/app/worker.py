@@ -5,53 +5,42 @@ python -P -m countermark.app.worker CHILD
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final, cast
+from functools import partial
+from typing import Final
 
-from uvicorn.config import Config
-from uvicorn.server import Server
+from starlette.routing import BaseRoute
 
 from countermark.app import process
 from countermark.app.data_dir import DataDir
 from countermark.app.launch import Child, Launch
-from countermark.app.messages import GetPublicKeys
+from countermark.app.messages import GetPublicKeys, GetReadiness
 from countermark.app.opening import open_instance
 from countermark.app.process import Parent
+from countermark.app.scrape import Scrape
 from countermark.app.supervisor import CONFIGURATION
+from countermark.app.worker_numbers import request_meter
 from countermark.app.worker_wiring import wire
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import SettingsError, Unavailable
+from countermark.core.identity import jws
 from countermark.drivers.system import SystemClock
+from countermark.httpkit import health, metrics
 from countermark.httpkit.application import Application
 from countermark.httpkit.protocol import Connections, Limits
+from countermark.httpkit.server import BoundedServer
 from countermark.httpkit.starting import Starting
+from countermark.observe import catalogue
 from countermark.rpc.address import KeeperAddress
 from countermark.rpc.client import RemoteKeeper
 
 _logger = logging.getLogger("worker")
-_BACKLOG: Final = 1024
-_GRACE_S: Final = 8
 _OTHER_FILES: Final = 128  # the keeper's socket, listeners, and tiles while they are read
-
-
-class _Server(Server):
-    """uvicorn's server, whose signals are handled by `process`."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-    def stop(self) -> None:
-        """Finish what was begun, then return from `serve`."""
-        self.should_exit = True
 
 
 async def work(child: Child, parent: Parent) -> int:
@@ -84,10 +73,12 @@ def limits() -> Limits:
     return replace(standard, connections=min(standard.connections, room))
 
 
-async def _application(launch: Launch, data_dir: DataDir, keeper: RemoteKeeper) -> Application:
+async def _application(
+    launch: Launch, data_dir: DataDir, keeper: RemoteKeeper, parent: Parent
+) -> Application:
     config = open_instance(data_dir)
     keys = await _public_keys(keeper)
-    routes = wire(
+    services = wire(
         data_dir,
         config,
         keeper,
@@ -95,8 +86,28 @@ async def _application(launch: Launch, data_dir: DataDir, keeper: RemoteKeeper) 
         launch.issuers,
         SystemClock(),
         development=launch.development,
+        refused=partial(parent.numbers.count, catalogue.TOKENS_REFUSED),
     )
-    return Application(routes)
+    # Beyond this machine, what an instance tells of itself is not for everyone.
+    with_metrics = launch.development and not launch.metrics_listeners
+    operations = _operations(data_dir, keeper, parent, with_metrics=with_metrics)
+    return Application([*operations, *services])
+
+
+def _operations(
+    data_dir: DataDir, keeper: RemoteKeeper, parent: Parent, *, with_metrics: bool = True
+) -> list[BaseRoute]:
+    """Health, and metrics if wanted."""
+
+    async def ask_keeper() -> None:
+        problems = (await keeper.call(GetReadiness())).problems
+        if problems:
+            raise Unavailable("; ".join(problems))
+
+    routes = health.routes(ask_keeper)
+    if with_metrics:
+        routes += metrics.routes(Scrape(parent.board, data_dir.path))
+    return routes
 
 
 async def _public_keys(keeper: RemoteKeeper) -> dict[str, PublicKey]:
@@ -112,37 +123,53 @@ async def _public_keys(keeper: RemoteKeeper) -> dict[str, PublicKey]:
 async def _serve(child: Child, parent: Parent, data_dir: DataDir, keeper: RemoteKeeper) -> int:
     launch = child.launch
     front = Starting()
-    config = Config(
-        front,
-        # uvicorn only ever calls it, with these parameters.
-        http=cast("Any", Connections(limits())),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=_GRACE_S,
-        ssl_certfile=launch.tls_cert or None,
-        ssl_keyfile=launch.tls_key or None,
+    meter = request_meter(launch, parent.numbers)
+    public = BoundedServer(
+        front, Connections(limits(), meter=meter), launch.tls_cert, launch.tls_key
     )
-    server = _Server(config)
-    sockets = [socket.socket(fileno=descriptor) for descriptor in child.listeners]
+    servers = {public: child.listeners}
+    if child.metrics_listeners:
+        operations = Application(_operations(data_dir, keeper, parent))
+        servers[BoundedServer(operations, Connections(limits()))] = child.metrics_listeners
+
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(server.serve(sockets))
+        making = tasks.create_task(_application(launch, data_dir, keeper, parent))
+
+        def stop() -> None:
+            making.cancel()  # if it is not made yet, it will not be
+            front.give_up()
+            for each in servers:
+                each.stop()
+
+        def hurry() -> None:
+            for each in servers:
+                each.hurry()
+
+        parent.stop_on_end(stop, hurry)
+        for each, descriptors in servers.items():
+            tasks.create_task(each.serve([socket.socket(fileno=fd) for fd in descriptors]))
         try:
-            front.begin(await _application(launch, data_dir, keeper))
+            application = await making
+        except asyncio.CancelledError:
+            return 0  # once the servers have answered everybody
         except SettingsError as error:
             _logger.error("%s", error)
-            serving.cancel()
+            stop()
             return CONFIGURATION
+        front.begin(application)
+        meter.held_body_bytes = lambda: application.held_body_bytes
         process.settle()
-        parent.stop_on_end(server.stop)
-        while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.005)
+        while not all(each.started or each.should_exit for each in servers):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # uvicorn has no event
         parent.tell_ready()
+        await _preload()
     return 0
+
+
+async def _preload() -> None:
+    """What the first identity token needs takes a few tenths of a second to import."""
+    if "jwt" not in sys.modules:
+        await asyncio.to_thread(jws.preload)
 
 
 if __name__ == "__main__":

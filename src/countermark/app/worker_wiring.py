@@ -4,7 +4,7 @@
 Imports neither database nor private keys: `tests/unit/app/test_worker.py` looks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.routing import BaseRoute
@@ -12,7 +12,6 @@ from starlette.routing import BaseRoute
 from countermark.app.data_dir import DataDir
 from countermark.app.instance import InstanceConfig, LogConfig
 from countermark.app.launch import Issuer
-from countermark.app.messages import GetStatus
 from countermark.ca import api as ca_api
 from countermark.ca.api import AcceptedIssuer
 from countermark.core.crypto.keys import PublicKey
@@ -20,7 +19,6 @@ from countermark.core.errors import FormatError, SettingsError
 from countermark.core.rekor.shard import Shard, Shards
 from countermark.ctlog import api as ctlog_api
 from countermark.drivers.embedded.files import FileObjectStore
-from countermark.httpkit import health
 from countermark.oidc import api as oidc_api
 from countermark.oidc.keys import discovered_keys, embedded_keys, pinned_keys
 from countermark.oidc.verifier import IssuerVerifier, TrustedIssuer
@@ -40,8 +38,9 @@ def wire(
     clock: Clock,
     *,
     development: bool,
+    refused: Callable[[str], None],
 ) -> list[BaseRoute]:
-    """Every route.
+    """Every service's routes.
 
     Args:
         data_dir: of the instance; only published files are read.
@@ -51,6 +50,7 @@ def wire(
         issuers: external identity providers.
         clock: for tokens' times.
         development: whether the embedded login is served.
+        refused: told why the CA did not take a token.
 
     Raises SettingsError for issuers that cannot be used.
     """
@@ -59,12 +59,8 @@ def wire(
         trusted.append(TrustedIssuer(config.issuer_url, "email", embedded_keys(keeper)))
     accepted = [AcceptedIssuer(issuer.url, issuer.type, issuer.audience) for issuer in trusted]
 
-    async def ask_keeper() -> None:
-        await keeper.call(GetStatus())
-
     routes = [
-        *health.routes(ask_keeper),
-        *ca_api.routes(keeper, IssuerVerifier(trusted, clock), accepted),
+        *ca_api.routes(keeper, IssuerVerifier(trusted, clock), accepted, refused),
         *tsa_api.routes(keeper),
         *trust_api.routes(_published(data_dir.tuf), _published(data_dir.trust)),
     ]

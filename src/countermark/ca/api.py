@@ -68,10 +68,16 @@ class AcceptedIssuer:
 
 
 def routes(
-    keeper: Keeper, verifier: TokenVerifier, issuers: Iterable[AcceptedIssuer]
+    keeper: Keeper,
+    verifier: TokenVerifier,
+    issuers: Iterable[AcceptedIssuer],
+    refused: Callable[[str], None] = lambda reason: None,
 ) -> list[BaseRoute]:
-    """Every path of the CA, for all methods: upstream's answers to wrong ones are its own."""
-    api = _Api(keeper, verifier, tuple(issuers))
+    """Every path of the CA, for all methods: upstream's answers to wrong ones are its own.
+
+    `refused` is told the reason of each token that is not taken.
+    """
+    api = _Api(keeper, verifier, tuple(issuers), refused)
     resources = [
         ("/api/v2/signingCert", "POST", api.signing_cert),
         ("/api/v2/trustBundle", "GET", api.trust_bundle),
@@ -91,8 +97,13 @@ def routes(
 
 class _Api:
     def __init__(
-        self, keeper: Keeper, verifier: TokenVerifier, issuers: tuple[AcceptedIssuer, ...]
+        self,
+        keeper: Keeper,
+        verifier: TokenVerifier,
+        issuers: tuple[AcceptedIssuer, ...],
+        refused: Callable[[str], None],
     ) -> None:
+        self._refused = refused
         self._keeper = keeper
         self._verifier = verifier
         rows = [
@@ -126,7 +137,11 @@ class _Api:
         return json_bytes_reply(self._configuration)
 
     async def _issue(self, wanted: fulcio.SigningCertRequest, token: str) -> tuple[bytes, ...]:
-        principal = principal_from_token(await self._verifier.verify(token))
+        try:
+            principal = principal_from_token(await self._verifier.verify(token))
+        except TokenRejected as error:
+            self._refused(error.reason)
+            raise
         key = certifiable_key(wanted, principal.name)
         identity = certificate_identity(principal)
         issued = await self._keeper.call(

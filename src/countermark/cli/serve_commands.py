@@ -44,6 +44,11 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--log-format",
         {**_TEXT, "metavar": "FORMAT", "help": "text (stderr) or json (stdout)."},
     ),
+    ("--access-log", {"is_flag": True, "default": None, "help": "A line for each request."}),
+    (
+        "--metrics-listen",
+        {**_TEXT, "metavar": "HOST:PORT", "help": "A private port for metrics and health."},
+    ),
     ("--config", {"default": None, "type": click.Path(), "help": "Settings as TOML."}),
 )
 _FOR_INIT = frozenset(
@@ -78,10 +83,11 @@ def up(config: str | None, **options: Any) -> int:  # noqa: ANN401 - as typed by
         data_dir = bring_up.data_dir_of(settings)
         with bring_up.locked(data_dir) as lock:
             listeners = bring_up.listen(settings, data_dir)
+            metrics_listeners = bring_up.listen_for_metrics(settings)
             instance = bring_up.prepare(settings, data_dir, _say)
             bring_up.record(data_dir, instance)
             greeting = _greeting(instance, data_dir, settings, output)
-            bring_up.start(settings, data_dir, lock, listeners, greeting)
+            bring_up.start(settings, data_dir, lock, listeners, metrics_listeners, greeting)
     except CountermarkError as error:
         return output.fail(error)
 

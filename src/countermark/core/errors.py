@@ -65,9 +65,17 @@ class RequestRejected(CountermarkError):
 
 
 class TokenRejected(RequestRejected):
-    """An identity token that is not acceptable: issuer, audience, signature, time or claims."""
+    """An identity token that is not acceptable: issuer, audience, signature, time or claims.
+
+    Attributes:
+        reason: one of a few words of ours; a metric's label.
+    """
 
     code = "token-rejected"
+
+    def __init__(self, message: str, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class PossessionUnproven(RequestRejected):

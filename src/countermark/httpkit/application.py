@@ -5,6 +5,7 @@ Routes are Starlette's. Those without parameters, the busy ones, are found in a 
 others by Starlette's own matching, in order.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -13,16 +14,17 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from countermark.core.errors import CountermarkError, InvariantBroken
+from countermark.core.errors import CountermarkError, InvariantBroken, Unavailable
 from countermark.httpkit.body import HeldBodies
 from countermark.httpkit.endpoint import lean_app
+from countermark.httpkit.metering import ENDPOINT, OTHER
 from countermark.httpkit.problems import (
     problem_body,
     problem_reply,
     unknown_path,
     wrong_method,
 )
-from countermark.httpkit.replies import json_bytes_reply
+from countermark.httpkit.replies import BytesReply, json_bytes_reply
 
 _logger = logging.getLogger(__name__)
 
@@ -46,12 +48,19 @@ class Application:
             else:
                 self._matched.append(route)
 
+    @property
+    def held_body_bytes(self) -> int:
+        """Request bodies in memory that came in several pieces."""
+        return self._bodies.held_bytes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         self._bodies.offer(scope)
         try:
             methods = self._exact.get(scope["path"])
             app = methods.get(scope["method"]) if methods else None
+            if app is not None:
+                scope[ENDPOINT] = scope["path"]
             await (app or self._find(scope))(scope, receive, send)
         except CountermarkError as error:
             if isinstance(error, InvariantBroken):
@@ -63,6 +72,8 @@ class Application:
             await reply(scope, receive, send)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # a stop that would wait no longer
+            await _stopped()(scope, receive, send)
         except Exception:
             _logger.exception("request failed: %s", scope["path"])
             body = problem_body(500, "Internal error")
@@ -75,12 +86,16 @@ class Application:
         path: str = scope["path"]
         for spelling in dict.fromkeys((path, _cleaned(path))):
             methods = self._exact.get(spelling, {})
+            if methods:
+                scope[ENDPOINT] = spelling
             if scope["method"] in methods:
                 return methods[scope["method"]]
             allowed |= methods.keys()
             tried = {**scope, "path": spelling}
             for route in self._matched:
                 match, found = route.matches(tried)
+                if match is not Match.NONE:
+                    scope[ENDPOINT] = getattr(route, "path", OTHER)
                 if match is Match.FULL:
                     scope.update(found)
                     scope["path"] = spelling
@@ -88,6 +103,12 @@ class Application:
                 if match is Match.PARTIAL:
                     allowed |= getattr(route, "methods", None) or set()
         return wrong_method(scope, allowed) if allowed else unknown_path(scope)
+
+
+def _stopped() -> BytesReply:
+    return problem_reply(
+        Unavailable("the instance is stopping; what was asked for may have been done")
+    )
 
 
 def _cleaned(path: str) -> str:

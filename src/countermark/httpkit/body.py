@@ -35,6 +35,11 @@ class HeldBodies:
         self._limit = limit
         self._held = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """What is in memory now."""
+        return self._held
+
     def offer(self, scope: Scope) -> None:
         """Count what `read_body` reads for this request."""
         scope[_HOLDER] = self

@@ -5,17 +5,28 @@ uvicorn writes head and body apart, which is two system calls and two packets fo
 and looks at every header twice with regular expressions. Busy paths feel both.
 """
 
+from time import perf_counter
 from typing import Final
 
 from uvicorn._types import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from countermark.httpkit.metering import RequestMeter
+
 _NO_BODY: Final = frozenset((204, 304))
 
 
 class Cycle(RequestResponseCycle):
-    """Keeps the head of a reply until the first piece of its body is there."""
+    """Keeps the head of a reply until the first piece of its body is there.
 
+    Attributes:
+        begun: `perf_counter` when the request was whole, or as far as it has come.
+        meter: told when the reply is complete.
+    """
+
+    begun: float = 0.0
+    meter: RequestMeter | None = None
+    _status: int = 0
     _head: bytes = b""
 
     async def send(self, message: ASGISendEvent) -> None:
@@ -34,7 +45,7 @@ class Cycle(RequestResponseCycle):
     def _begin(self, message: HTTPResponseStartEvent) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
-        status = message["status"]
+        status = self._status = message["status"]
         lines = [STATUS_LINE[status]]
         for name, value in (*self.default_headers, *message.get("headers", ())):
             lines.append(b"%b: %b\r\n" % (name, value))
@@ -84,4 +95,6 @@ class Cycle(RequestResponseCycle):
         self.message_event.set()
         if not (self.keep_alive or self.more_body):
             self.transport.close()
+        if self.meter is not None:
+            self.meter.finished(self.scope, self._status, perf_counter() - self.begun)
         self.on_response()

@@ -16,7 +16,8 @@ import json
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from time import perf_counter
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -26,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from countermark.httpkit.cycle import Cycle
+from countermark.httpkit.metering import RequestMeter
 
 _NEVER: Final = float("inf")
 _PLAIN_PATH: Final = re.compile(rb"/[A-Za-z0-9/._~-]*")  # nothing in it needs a URL parser
@@ -44,6 +46,8 @@ class Limits:
         write_s: a reply that is written may lie unread.
         unread_bytes: of all replies of one worker; beyond that, clients that do not read are
             dropped, the slowest first.
+        last_call_s: while stopping, for a request on a connection that is open already.
+        stop_s: while stopping, for the rest of a request that was begun.
         discard_s: what was refused is still read, so that the refusal is seen.
         ahead: requests sent before the first of them was answered.
         connections: of one worker.
@@ -57,6 +61,8 @@ class Limits:
     write_s: float = 60.0
     unread_bytes: int = 128 * 1024 * 1024
     discard_s: float = 5.0
+    last_call_s: float = 0.3
+    stop_s: float = 5.0
     ahead: int = 16
     connections: int = 2000
 
@@ -86,9 +92,13 @@ class BoundedHttp(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        meter: RequestMeter | None = None,
+        stopping: bool = False,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._meter = meter
+        self._stopping = stopping
         self._deaf = False
         self._phase = _Phase.IDLE
         self._deadline = _NEVER
@@ -131,6 +141,23 @@ class BoundedHttp(HttpToolsProtocol):
                 self._fed += len(data)
                 if self._fed > self._limits.header_bytes:
                     self._refuse(431, "Request Header Fields Too Large")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        if self._meter and self.cycle and not (self.cycle.response_complete or self._deaf):
+            self._meter.abandoned()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: what was begun is answered, the next reply is the last one.
+
+        A connection without a request stays open for a moment: one may be on its way, and
+        closing under it would leave its client without an answer.
+        """
+        self._stopping = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        self._deadline = min(self._deadline, self.loop.time() + self._time_left(self._phase))
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -199,7 +226,7 @@ class BoundedHttp(HttpToolsProtocol):
             "headers": self.headers,
         }
         previous = self.cycle
-        self.cycle = Cycle(
+        cycle = self.cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -209,9 +236,11 @@ class BoundedHttp(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self._stopping,
             on_response=self.on_response_complete,
         )
+        cycle.begun = perf_counter()
+        cycle.meter = self._meter
         if previous is None or previous.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:  # sent ahead: it has to wait for its turn
@@ -221,6 +250,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole; from now on the time is ours."""
         super().on_message_complete()
+        cast("Cycle", self.cycle).begun = perf_counter()
         if self.cycle.response_complete:
             self._enter(_Phase.IDLE, self._limits.idle_s)
         else:
@@ -277,7 +307,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _enter(self, phase: _Phase, seconds: float) -> None:
         self._phase = phase
+        if self._stopping:
+            seconds = min(seconds, self._time_left(phase))
         self._deadline = self.loop.time() + seconds
+
+    def _time_left(self, phase: _Phase) -> float:
+        """What a phase may take while the server stops."""
+        if phase is _Phase.REPLY:
+            return _NEVER  # it is ours to end
+        return self._limits.last_call_s if phase is _Phase.IDLE else self._limits.stop_s
 
     def _answered(self) -> bool:
         return self._phase is _Phase.BODY and self.cycle.response_started
@@ -287,6 +325,8 @@ class BoundedHttp(HttpToolsProtocol):
 
         Not while replies to earlier requests are due: the client would take ours for theirs.
         """
+        if self._meter:
+            self._meter.refused(status)
         cycle = self.cycle
         waiting = cycle is not None and not cycle.response_complete
         if waiting and (self._phase is not _Phase.BODY or cycle.response_started or self.pipeline):
@@ -317,10 +357,18 @@ class BoundedHttp(HttpToolsProtocol):
 class Connections:
     """Makes the connections of one worker and watches their deadlines."""
 
-    def __init__(self, limits: Limits, *, tick_s: float = 0.5) -> None:
+    def __init__(
+        self, limits: Limits, *, tick_s: float = 0.5, meter: RequestMeter | None = None
+    ) -> None:
         self._limits = limits
+        self._meter = meter
         self._tick_s = tick_s
         self._watching = False
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Connections that come from now on are the last ones."""
+        self._stopping = True
 
     def __call__(
         self,
@@ -330,7 +378,9 @@ class Connections:
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> BoundedHttp:
         """What uvicorn calls for every connection, as if this were a protocol class."""
-        connection = BoundedHttp(self._limits, config, server_state, app_state, _loop)
+        connection = BoundedHttp(
+            self._limits, config, server_state, app_state, _loop, self._meter, self._stopping
+        )
         if not self._watching:
             self._watching = True
             self._watch(connection.loop, server_state)
@@ -341,7 +391,10 @@ class Connections:
         connections = [c for c in list(state.connections) if isinstance(c, BoundedHttp)]
         for connection in connections:
             connection.expire(now)
-        too_many = sum(c.unread_bytes for c in connections) - self._limits.unread_bytes
+        unread = sum(c.unread_bytes for c in connections)
+        if self._meter:
+            self._meter.sampled(len(connections), unread)
+        too_many = unread - self._limits.unread_bytes
         if too_many > 0:
             for connection in sorted(connections, key=lambda c: c.unread_since):
                 too_many -= connection.drop_unread()

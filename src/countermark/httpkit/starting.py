@@ -2,7 +2,8 @@
 """An application that is still being put together.
 
 Its worker's port is open from the first moment, and the kernel deals connections out to it. While
-the application waits for a keeper that reads back large logs, or hangs, those get an answer too.
+the application waits for a keeper that reads back large logs, or hangs, those get an answer too:
+the worker is alive, the instance is not ready, and whatever else was asked waits for a moment.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from countermark.core.errors import Unavailable
+from countermark.httpkit.health import ALIVE_PATH, READY_PATH, alive_reply
+from countermark.httpkit.metering import ENDPOINT
 from countermark.httpkit.problems import problem_reply
 
 PATIENCE_S: Final = 2.0
@@ -23,22 +26,33 @@ class Starting:
     def __init__(self, *, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._application: ASGIApp | None = None
-        self._begun = asyncio.Event()
+        self._decided = asyncio.Event()
 
     def begin(self, application: ASGIApp) -> None:
         """Serve `application` from now on."""
         self._application = application
-        self._begun.set()
+        self._decided.set()
+
+    def give_up(self) -> None:
+        """There will be no application: who waits for it is told so now."""
+        self._decided.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: 503 if there is nothing to answer it in time."""
-        application = self._application or await self._wait()
+        application = self._application
+        if application is None:
+            if scope["path"] in (ALIVE_PATH, READY_PATH):
+                scope[ENDPOINT] = scope["path"]
+            if scope["path"] == ALIVE_PATH:
+                application = alive_reply()
+            elif scope["path"] != READY_PATH:
+                application = await self._wait()
         await (application or _unavailable)(scope, receive, send)
 
     async def _wait(self) -> ASGIApp | None:
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._begun.wait()
+                await self._decided.wait()
         except TimeoutError:
             return None
         return self._application

@@ -103,7 +103,8 @@ class Region:
     def read(self) -> Iterator[Series]:
         """Every series. Values may be those of slightly different moments."""
         for family, labels, place in self._listed():
-            yield Series(family, labels, self.values[place : place + family.slots].tolist())
+            values = map(float, self.values[place : place + family.slots])
+            yield Series(family, labels, list(values))
 
     def _add(self, family: Family, labels: tuple[str, ...]) -> int:
         line = json.dumps([family.name, *labels]).encode("ascii") + b"\n"

@@ -2,12 +2,10 @@
 """Numbers as text for Prometheus (exposition format 0.0.4)."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from countermark.observe.board import Series
 from countermark.observe.catalogue import FAMILIES, HISTOGRAM, INTERNAL, PREFIX, Family
-
-MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Samples: TypeAlias = dict[str, dict[tuple[str, ...], list[float]]]
 """Values by family name and label values."""

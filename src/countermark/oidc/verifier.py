@@ -46,7 +46,7 @@ class IssuerVerifier:
         parsed = parse_token(token)
         known = self._issuers.get(parsed.issuer)
         if known is None:
-            raise TokenRejected("the token's issuer is not one of those accepted here")
+            raise TokenRejected("the token's issuer is not one of those accepted here", "issuer")
         issuer, cache = known
         # Claims before keys: tokens that are bad anyway cause no fetching.
         check_claims(parsed.claims, audience=issuer.audience, now_s=self._clock.now_ms() / 1000)

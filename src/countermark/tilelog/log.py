@@ -52,7 +52,6 @@ class Log:
         clock: Clock,
         recovered: Recovered,
         limits: Limits,
-        meter: LogMeter | None = None,
     ) -> None:
         self.name = name
         self._codec = personality.codec
@@ -67,8 +66,7 @@ class Log:
             and recovered.published_size == recovered.head.tree_size
         )
         self._publication_fails = False
-        self._meter = meter or LogMeter(Region(), name)
-        self._meter.opened(recovered.head.tree_size, recovered.published_size, public=self._public)
+        self.count_in(Region())
         self._moved = asyncio.Event()
         self._draining = asyncio.Event()
         self._sequenced = asyncio.Event()
@@ -104,7 +102,6 @@ class Log:
         objects: ObjectStore,
         clock: Clock,
         limits: Limits | None = None,
-        meter: LogMeter | None = None,
     ) -> Self:
         """Open a log that exists; what is staged is published once `run` runs.
 
@@ -112,7 +109,12 @@ class Log:
         the database is older than what was published.
         """
         recovered = recover(name, personality.codec, store, objects)
-        return cls(name, personality, store, objects, clock, recovered, limits or Limits(), meter)
+        return cls(name, personality, store, objects, clock, recovered, limits or Limits())
+
+    def count_in(self, region: Region) -> None:
+        """Keep account there of what is done; before `run`."""
+        self._meter = LogMeter(region, self.name)
+        self._meter.opened(self.head.tree_size, self.published_size, public=self._public)
 
     @property
     def head(self) -> Head:

@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,13 @@ class TrustKeeper:
     """Signs a new timestamp at start and then about daily.
 
     Nothing of it is answered to workers: they read the files.
+
+    Attributes:
+        told: called with each role's expiry whenever it was looked at.
     """
 
     def __init__(self, objects: ObjectStore, online: Signer, clock: Clock) -> None:
+        self.told: Callable[[Mapping[str, datetime]], None] = lambda expiries: None
         self._objects = objects
         self._online = online
         self._clock = clock
@@ -38,6 +43,7 @@ class TrustKeeper:
         Raises InvariantBroken if the repository is damaged or of another key.
         """
         repository = await asyncio.to_thread(self._open)
+        self.told(repository.expiries)
         due = True
         while True:
             if due:
@@ -60,6 +66,7 @@ class TrustKeeper:
             _LOG.error("could not sign the TUF repository anew: %s", error)
         else:
             expires = repository.expires.isoformat()
+            self.told(repository.expiries)
             _LOG.info("signed the TUF repository anew", extra={"expires": expires})
 
     def _now(self) -> datetime:

@@ -121,10 +121,15 @@ class TufRepository:
         return self._timestamp_version
 
     @property
+    def expiries(self) -> dict[str, datetime]:
+        """When each role's metadata expires."""
+        parts = (self._root, self._targets, self._snapshot, self._timestamp)
+        return {part.type: part.expires for part in parts}
+
+    @property
     def expires(self) -> datetime:
         """When clients will begin to refuse the repository if nothing is signed anew."""
-        parts = (self._root, self._targets, self._snapshot, self._timestamp)
-        return min(part.expires for part in parts)
+        return min(self.expiries.values())
 
     def due(self, now: datetime) -> bool:
         """Whether it is time for `refresh`."""

@@ -119,7 +119,7 @@ def _email_claims(claims: Claims) -> Mapping[str, str]:
     email = _text(claims, "email")
     verified = claims.get("email_verified")
     if verified is not True and verified not in ("true", "True"):
-        raise TokenRejected("the token's e-mail address is not verified")
+        raise TokenRejected("the token's e-mail address is not verified", "email")
     local, _, domain = email.rpartition("@")
     labels = domain.split(".")
     well_formed = (
@@ -129,7 +129,7 @@ def _email_claims(claims: Claims) -> Mapping[str, str]:
         and all(map(_LABEL.fullmatch, labels))
     )
     if not well_formed:
-        raise TokenRejected("the token's e-mail address is not well-formed")
+        raise TokenRejected("the token's e-mail address is not well-formed", "email")
     return {"email": email}
 
 

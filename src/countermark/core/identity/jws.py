@@ -88,16 +88,20 @@ class KeySet:
         algorithm, key_id = _header(token)
         named = [key for key in self.keys if not key_id or key.key_id == key_id]
         if not named:
-            raise UnknownKey("the token is signed with a key that its issuer does not publish")
+            raise UnknownKey(
+                "the token is signed with a key that its issuer does not publish", "key"
+            )
         fitting = [key for key in named if algorithm in key.algorithms]
         if not fitting:
-            raise TokenRejected(f"the issuer has no {algorithm} key of the token's key ID")
+            raise TokenRejected(
+                f"the issuer has no {algorithm} key of the token's key ID", "algorithm"
+            )
         message = token.text.rpartition(".")[0].encode("ascii")
         try:
             _verify_any(fitting, algorithm, message, token.signature)
         except SignatureInvalid as error:
             # A key may have been replaced under the same name, or all tokens be without one.
-            raise UnknownKey("the token's signature does not verify") from error
+            raise UnknownKey("the token's signature does not verify", "signature") from error
 
 
 def _verify_any(keys: list[SigningKey], algorithm: str, message: bytes, signature: bytes) -> None:
@@ -110,7 +114,7 @@ def _header(token: UnverifiedToken) -> tuple[str, str]:
     header = token.header
     algorithm, key_id = header.get("alg"), header.get("kid", "")
     if algorithm not in ALGORITHMS:
-        raise TokenRejected("the token's signature algorithm is not allowed")
+        raise TokenRejected("the token's signature algorithm is not allowed", "algorithm")
     if not isinstance(key_id, str) or len(key_id) > _MAX_KEY_ID:
         raise TokenRejected("the token's key ID is not a short text")
     if "crit" in header or "b64" in header:  # RFC 7515 section 4.1.11: we understand none
@@ -150,6 +154,13 @@ def _public_key(algorithm: str, jwk: dict[str, Any]) -> object:
         return _verifiers()[algorithm].from_jwk(jwk)
     except (InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def preload() -> None:
+    """Import now what the first token would wait for; it blocks for a while."""
+    from jwt import exceptions  # noqa: F401
+
+    _verifiers()
 
 
 @lru_cache(maxsize=1)

@@ -129,11 +129,11 @@ def check_claims(claims: Claims, *, audience: str, now_s: float) -> None:
     if isinstance(audiences, str):
         audiences = [audiences]
     if not isinstance(audiences, list) or audience not in audiences:
-        raise TokenRejected(f"the token is not meant for {audience!r}")
+        raise TokenRejected(f"the token is not meant for {audience!r}", "audience")
     if now_s >= _numeric_date(claims, "exp"):
-        raise TokenRejected("the token has expired")
+        raise TokenRejected("the token has expired", "expired")
     if "nbf" in claims and now_s < _numeric_date(claims, "nbf") - NOT_BEFORE_LEEWAY_S:
-        raise TokenRejected("the token is not valid yet")
+        raise TokenRejected("the token is not valid yet", "not-yet-valid")
 
 
 def _numeric_date(claims: Claims, name: str) -> float:
