@@ -3,7 +3,10 @@
 
 Modules use `logging` as ever, with further facts as ``extra={…}``; this module gives the lines
 their form: text to stderr for people, JSON to stdout for machines. Never logged: tokens, keys,
-bodies. ERROR means that a person must act.
+bodies, paths and queries of requests. ERROR means that a person must act.
+
+Some messages quote foreign text. Whatever it holds, a line stays one line and a terminal sees no
+control character: text escapes everything that is not printable, JSON everything beyond ASCII.
 """
 
 import json
@@ -38,11 +41,13 @@ class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = "" if record.levelno == logging.INFO else f"{record.levelname}: "
-        facts = "".join(f" {key}={value}" for key, value in _facts(record).items())
-        line = f"{moment} {self._process}: {level}{record.getMessage()}{facts}"
+        facts = "".join(f" {key}={_value(value)}" for key, value in _facts(record).items())
+        lines = [f"{moment} {self._process}: {level}{_printable(record.getMessage())}{facts}"]
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+            # Indented, so that no line of an exception's text looks like one of ours.
+            trace = self.formatException(record.exc_info).splitlines()
+            lines += (f"  | {_printable(line)}" for line in trace)
+        return "\n".join(lines)
 
 
 class _JSONLines(logging.Formatter):
@@ -61,7 +66,21 @@ class _JSONLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)
+
+
+def _printable(text: str) -> str:
+    """`text` with escapes for line breaks, control characters, and what reorders a line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _value(value: object) -> str:
+    """A fact's value, in quotes where it could be taken for more than one."""
+    text = str(value)
+    plain = text.isprintable() and not any(c in text for c in ' ="')
+    return text if plain else json.dumps(text)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:

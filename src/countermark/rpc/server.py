@@ -6,7 +6,13 @@ import logging
 import socket
 from typing import Any, Final
 
-from countermark.core.errors import CountermarkError, FormatError, InvariantBroken, Pushback
+from countermark.core.errors import (
+    CountermarkError,
+    FormatError,
+    InvariantBroken,
+    Pushback,
+    Unavailable,
+)
 from countermark.rpc import codec, framing
 from countermark.rpc.framing import Frame
 from countermark.rpc.message import Handlers, Request
@@ -57,6 +63,8 @@ class KeeperServer:
         try:
             if frame.kind != framing.REQUEST:
                 raise FormatError("keeper frame", "is not a request")
+            if self._stop.is_set():
+                raise Unavailable("the keeper is stopping; try again shortly")
             if len(self._tasks) >= _MAX_REQUESTS:
                 raise Pushback("the keeper has too many requests in hand")
             request = self._decoder.decode(frame.payload)
