@@ -216,6 +216,9 @@ class DataDir:
 
         Raises SettingsError that names every path and the commands that mend it.
         """
+        if stat.S_IMODE(self.path.stat().st_mode) & 0o022:
+            # They could put folders of their own in place of ours.
+            raise SettingsError(f"other users can replace what is kept: run chmod go-w {self.path}")
         paths = [self.path / name for name in _PRIVATE_FOLDERS]
         paths += [self.local_secret_file, *self.keys.glob("*"), *self.offline.glob("*")]
         public = {self.ca_chain_file, self.tsa_chain_file}

@@ -75,6 +75,18 @@ def test_exposed_secrets_are_listed_with_the_remedy(data_dir: DataDir) -> None:
     assert command == f"chmod go= {data_dir.db} {data_dir.key_file('ca')}"
 
 
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+def test_a_directory_that_others_may_write_is_refused(data_dir: DataDir, mode: int) -> None:
+    """They could put folders of their own in place of ours: keys, secret, database."""
+    data_dir.make_folders()
+    data_dir.local_secret_file.touch(0o600)
+    data_dir.path.chmod(0o755)
+    data_dir.check_secrecy()
+    data_dir.path.chmod(mode)
+    with pytest.raises(SettingsError, match=f"chmod go-w {data_dir.path}$"):
+        data_dir.check_secrecy()
+
+
 def test_offline_folder_can_be_moved_away(data_dir: DataDir) -> None:
     data_dir.make_folders()
     data_dir.offline.rmdir()
