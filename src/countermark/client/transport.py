@@ -104,6 +104,7 @@ class Transport:
         body: bytes | None,
         headers: dict[str, str],
     ) -> Reply:
+        url, headers = _without_resolving(url, headers)
         try:
             response = pool.request(
                 method,
@@ -146,6 +147,20 @@ class Transport:
         if proxy not in self._proxied:
             self._proxied[proxy] = urllib3.ProxyManager(proxy)
         return self._proxied[proxy]
+
+
+def _without_resolving(url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """For names below ``localhost``, the address and headers that ask this machine.
+
+    RFC 6761 keeps such names for this machine, but many resolvers ask a name server, and whoever
+    answers there would be sent tokens in the clear. With TLS, the certificate decides.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not (parts.hostname or "").endswith(".localhost"):
+        return url, headers
+    port = "" if parts.port is None else f":{parts.port}"
+    here = parts._replace(netloc=f"localhost{port}").geturl()
+    return here, {**headers, "Host": f"{parts.hostname}{port}"}
 
 
 def check(reply: Reply, what: str, message: str = "") -> Reply:
@@ -191,7 +206,7 @@ def unreachable(url: str, what: str, error: Exception) -> UpstreamDown:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` names this machine without asking any name server."""
+    """Whether `host` names this machine whatever a name server says."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -155,6 +155,28 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
             hasty.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", "it")
 
 
+def test_names_below_localhost_are_not_asked_of_a_name_server(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers for them would be sent the token, in the clear."""
+    asked = []
+    resolve = socket.getaddrinfo
+
+    def recorded(host: str, *rest: object, **more: object) -> object:
+        asked.append(host)
+        return resolve(host, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", recorded)
+    with scripted((200, {}, b"answer")) as script:
+        port = script.url.rpartition(":")[2]
+        url = f"http://sign.localhost:{port}/x?y"
+        assert transport.post(url, "it", b"secret", content_type="a/b").body == b"answer"
+        transport.close()
+    assert set(asked) <= {"localhost", "127.0.0.1"}
+    (request,) = script.asked
+    assert (request.path, request.headers["host"]) == ("/x?y", f"sign.localhost:{port}")
+
+
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"])
 def test_this_machine(host: str) -> None:
     assert is_loopback(host)
