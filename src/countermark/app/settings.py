@@ -121,7 +121,7 @@ def _read(file: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # giant numbers and depth too
         raise SettingsError(f"{file} is not TOML: {error}") from error
 
 

@@ -97,7 +97,7 @@ def user_config() -> dict[str, str]:
         return {}
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # giant numbers and depth too
         raise SettingsError(f"{path} is not TOML: {error}") from error
     faults = [f"unknown key {key!r}" for key in config if key not in _CONFIG_KEYS]
     faults += [f"{key} is not text" for key, value in config.items() if not isinstance(value, str)]

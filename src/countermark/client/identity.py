@@ -35,6 +35,7 @@ from countermark.core.wire.oidc import (
 AUDIENCE = "sigstore"
 TOKEN_VARIABLE = "COUNTERMARK_IDENTITY_TOKEN"  # noqa: S105 - a variable's name
 _LEAST_LIFE_S = 5
+_MAX_TIME_S = 2**53  # JSON has numbers that no float can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class IdentityToken:
         """Take a token apart. Raises TokenRejected."""
         token = parse_token(text.strip())
         expires = token.claims.get("exp")
-        if isinstance(expires, bool) or not isinstance(expires, int | float):
+        no_number = isinstance(expires, bool) or not isinstance(expires, int | float)
+        if no_number or abs(expires) > _MAX_TIME_S:
             raise TokenRejected("the identity token does not say when it expires")
         return cls(token.text, token.issuer, subject_to_sign(token.claims), float(expires))
 

@@ -95,6 +95,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("issuers = 3", "tables"),
         ("issuers = [3]", "issuer 1 has no url"),
         ("port = ", "is not TOML"),
+        ("port = " + "[" * 5000, "is not TOML"),
+        ("port = " + "9" * 5000, "is not TOML"),
         (
             "[[issuers]]\nurl = 'https://a'\ntype = 'email'\n" * 2,
             "listed twice",

@@ -131,7 +131,11 @@ def test_all_faults_of_a_configuration_are_told_at_once(home: Path) -> None:
     (home / "config.toml").write_text('instanze = "public"\nurl = 7\n')
     with pytest.raises(SettingsError, match="unknown key 'instanze'; url is not text"):
         choose_instance(environ=NOTHING)
-    (home / "config.toml").write_text("url =")
+
+
+@pytest.mark.parametrize("text", ["url =", "a = " + "[" * 5000, "a = " + "9" * 5000, "a = \xff"])
+def test_what_is_no_configuration_is_told(home: Path, text: str) -> None:
+    (home / "config.toml").write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError, match="is not TOML"):
         choose_instance(environ=NOTHING)
 

@@ -92,6 +92,12 @@ def test_a_token_without_expiry_is_refused(issuer: LocalIssuer) -> None:
         IdentityToken.parse(issuer.token(exp=None))
 
 
+@pytest.mark.parametrize("expires", [10**400, True, "1", [1], -(10**400)])
+def test_an_expiry_that_is_no_time_is_refused(issuer: LocalIssuer, expires: object) -> None:
+    with pytest.raises(TokenRejected, match="when it expires"):
+        IdentityToken.parse(issuer.token(exp=expires))
+
+
 def test_the_order(transport: Transport, issuer: LocalIssuer) -> None:
     def found(token: str = "") -> str:
         return find_identity(remote(), transport, environ=environ, token=token).subject

@@ -215,7 +215,7 @@ def parse_pem_certificates(text: str, what: str = "certificates") -> tuple[Certi
     certificates: list[Certificate] = []
     for label, data in decode_pem_blocks(text, what):
         if label != "CERTIFICATE":
-            raise FormatError(what, f"holds a PEM {label!r} block instead of 'CERTIFICATE'")
+            raise FormatError(what, f"holds a PEM {label[:40]!r} block instead of 'CERTIFICATE'")
         certificates.append(Certificate.parse(data, what))
     return tuple(certificates)
 

@@ -133,7 +133,7 @@ class PublicKey(NamedTuple):
         """Read one PEM ``PUBLIC KEY`` block."""
         label, data = decode_pem(text, what)
         if label != "PUBLIC KEY":
-            raise FormatError(what, f"is a PEM {label!r} block instead of 'PUBLIC KEY'")
+            raise FormatError(what, f"is a PEM {label[:40]!r} block instead of 'PUBLIC KEY'")
         return cls.from_spki(data, what)
 
     @property

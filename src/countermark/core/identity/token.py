@@ -151,7 +151,9 @@ def subject_to_sign(claims: Claims) -> str:
     Raises TokenRejected if the token has neither.
     """
     email, subject = claims.get("email"), claims.get("sub")
-    if isinstance(email, str) and email and claims.get("email_verified") in (True, "true", "True"):
+    verified = claims.get("email_verified")
+    # 1 equals True, but is not what an issuer says of an address.
+    if isinstance(email, str) and email and (verified is True or verified in ("true", "True")):
         return email
     if not isinstance(subject, str) or not subject:
         raise TokenRejected("the token names no subject")

@@ -93,7 +93,7 @@ def stored_search_keys(body: bytes) -> tuple[bytes, ...]:
             hashes = [content.payload_hash]
             verifiers = [signature.public_key for signature in content.envelope.signatures]
         else:
-            raise FormatError("log entry", f"is a {kind.kind} {kind.version}")
+            raise FormatError("log entry", f"is a {kind.kind[:40]} {kind.version[:40]}")
     except (ValueError, RecursionError) as error:
         raise FormatError("log entry", str(error)) from error
     keys = {search_key(f"{item.algorithm}:{item.value}"): None for item in hashes}

@@ -86,7 +86,7 @@ def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoin
     checkpoint = Checkpoint.parse(note.text)
     name = key_name(checkpoint.origin)
     if name not in names_of(log):
-        raise InclusionInvalid(f"the checkpoint is of {name!r} and not of {log.base_url}")
+        raise InclusionInvalid(f"the checkpoint is of {name[:200]!r} and not of {log.base_url}")
     key_hash = (log.checkpoint_key_id or log.log_id)[:4]
     try:
         note.verify(NoteKey(name, key_hash, log.public_key), "the checkpoint")

@@ -296,7 +296,8 @@ class _Verification:
         if isinstance(content, Envelope):
             key.verify(content.signatures[0].sig, content.pae(), "signature")
             if content.payload_type != PAYLOAD_TYPE_IN_TOTO:
-                raise SignatureInvalid(f"a {content.payload_type!r} payload names no artifact")
+                named = content.payload_type[:200]
+                raise SignatureInvalid(f"a {named!r} payload names no artifact")
             statement = parse_statement(content.payload)
             name = self._subject(statement)
             self._passed("signature", f"over a statement about {name or 'the artifact'}")

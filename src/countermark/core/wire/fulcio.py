@@ -175,7 +175,7 @@ def parse_signing_cert_response(data: bytes) -> tuple[bytes, ...]:
     for text in certificates:
         label, der = decode_pem(text, what)
         if label != "CERTIFICATE":
-            raise FormatError(what, f"holds a PEM {label!r} block")
+            raise FormatError(what, f"holds a PEM {label[:40]!r} block")
         chain.append(der)
     return tuple(chain)
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What fuzzing found and no test of a single module shows."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from countermark.core.crypto.certificate import parse_pem_certificates
+from countermark.core.crypto.keys import PublicKey, encode_pem
+from countermark.core.errors import CountermarkError
+from countermark.core.rekor.stored import stored_search_keys
+from countermark.core.verify.artifact import BytesArtifact
+from countermark.core.verify.policy import UnsafeAnyIdentity
+from countermark.core.verify.verifier import verify
+from countermark.core.wire.fulcio import parse_signing_cert_response
+from tests.support.forge import ARTIFACT, Forge
+
+LONG = "A" * 20_000
+
+
+def _entry_of_a_long_kind() -> None:
+    stored_search_keys(json.dumps({"kind": LONG, "apiVersion": LONG, "spec": {}}).encode())
+
+
+def _checkpoint_of_a_long_name() -> None:
+    forge = Forge()
+    bundle = forge.bundle(promise=False)
+    entry = bundle.tlog_entries[0]
+    assert entry.inclusion_proof is not None
+    note = entry.inclusion_proof.checkpoint.replace("log.example.org", LONG)
+    proof = entry.inclusion_proof._replace(checkpoint=note)
+    entries = (entry._replace(inclusion_proof=proof),)
+    changed = bundle._replace(tlog_entries=entries)
+    verify(changed, BytesArtifact(ARTIFACT), forge.trusted_root(), UnsafeAnyIdentity())
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        _entry_of_a_long_kind,
+        _checkpoint_of_a_long_name,
+        lambda: parse_pem_certificates(encode_pem(LONG, b"x")),
+        lambda: PublicKey.from_pem(encode_pem(LONG, b"x")),
+        lambda: parse_signing_cert_response(
+            json.dumps(
+                {
+                    "signedCertificateEmbeddedSct": {
+                        "chain": {"certificates": [encode_pem(LONG, b"x")]}
+                    }
+                }
+            ).encode()
+        ),
+    ],
+    ids=["kind", "checkpoint", "certificates", "key", "chain"],
+)
+def test_errors_do_not_repeat_long_texts(parse: Callable[[], object]) -> None:
+    with pytest.raises(CountermarkError) as caught:
+        parse()
+    assert len(str(caught.value)) < 1000
