@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-MAX_MESSAGE_CHARS = 8 * 1024
+MAX_MESSAGE_CHARS = 4 * 1024
 MAX_SECONDS = 1.0
 """CPU time for one input of at most `MAX_BYTES`, instrumented."""
 MAX_BYTES = 16 * 1024
