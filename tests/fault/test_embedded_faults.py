@@ -3,8 +3,10 @@
 
 import errno
 import os
+import random
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,24 +73,27 @@ def test_a_database_that_cannot_write_stops_and_keeps_what_it_acknowledged(tmp_p
     store.close()
 
 
-def _commit_and_die(path: Path, rounds: int) -> None:
+def _commit_and_die(path: Path, rounds: int, last_bytes: int) -> None:
     store = RocksLogStore(path, create=True)
     store.create_log("a", EMPTY)
     for size in range(1, rounds + 1):
-        leaf = StagedLeaf(size - 1, size.to_bytes(32), bytes(100), size, b"promise")
+        record = random.Random(size).randbytes(100 if size < rounds else last_bytes)
+        leaf = StagedLeaf(size - 1, size.to_bytes(32), record, size, b"promise")
         store.commit_round("a", store.head("a"), Head(size, bytes(32), size, b"s"), [leaf])
     os.kill(os.getpid(), signal.SIGKILL)  # all of it is in the write-ahead log only
 
 
-def _copy_of_a_crash(tmp_path: Path) -> tuple[Path, Path]:
+def _copy_of_a_crash(tmp_path: Path, last_bytes: int = 100) -> tuple[Path, Path]:
     """A database as a killed process leaves it, and its write-ahead log."""
     code = (
         "import sys; from pathlib import Path; "
         "from tests.fault.test_embedded_faults import _commit_and_die; "
-        "_commit_and_die(Path(sys.argv[1]), 50)"
+        "_commit_and_die(Path(sys.argv[1]), 50, int(sys.argv[2]))"
     )
     path = tmp_path / "db"
-    run = subprocess.run([sys.executable, "-c", code, str(path)], check=False, env=_environment())
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(last_bytes)], check=False, env=_environment()
+    )
     assert run.returncode == -signal.SIGKILL
     [log] = [log for log in path.glob("*.log") if log.stat().st_size]
     return path, log
@@ -119,6 +124,62 @@ def test_a_damaged_record_before_others_is_refused(tmp_path: Path) -> None:
     path, log = _copy_of_a_crash(tmp_path)
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 0xFF
+    log.write_bytes(data)
+    with pytest.raises(InvariantBroken):
+        RocksLogStore(path)
+
+
+def _records(log: bytes) -> list[int]:
+    """Where the records of a write-ahead log begin, as long as each fits its block."""
+    places = [0]
+    while places[-1] < len(log):
+        (length,) = struct.unpack_from("<H", log, places[-1] + 4)
+        places.append(places[-1] + 7 + length)
+    return places[:-1]
+
+
+_PAGE = 4096
+
+
+@pytest.mark.parametrize("pages", [[0], [1], [3], [0, 1], [1, 2, 3], [0, 2], [0, 1, 2, 3, 4]])
+@pytest.mark.parametrize("content", ["zeros", "garbage"])
+@pytest.mark.parametrize("last_bytes", [18_000, 80_000])  # in one block, in three
+def test_a_last_write_that_lacks_pages_is_dropped(
+    tmp_path: Path, pages: list[int], content: str, last_bytes: int
+) -> None:
+    """A power cut leaves any pages of it; nobody was told of it, and the log must open."""
+    path, log = _copy_of_a_crash(tmp_path, last_bytes)
+    data = bytearray(log.read_bytes())
+    start = len(data) - last_bytes - 200 + 100
+    for page in pages:
+        place = start + page * _PAGE
+        data[place : place + _PAGE] = (
+            bytes(_PAGE) if content == "zeros" else random.Random(page).randbytes(_PAGE)
+        )
+    log.write_bytes(data)
+    store = RocksLogStore(path)
+    assert store.head("a").tree_size == 49
+    assert len(store.staged("a", 0, 50)) == 49
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["zeroed", "length", "length too long", "type", "checksum"])
+@pytest.mark.parametrize("which", [-2, -20, -45])
+def test_a_record_lost_before_others_is_refused(tmp_path: Path, what: str, which: int) -> None:
+    """RocksDB would take zeros or an impossible length for the end of the log."""
+    path, log = _copy_of_a_crash(tmp_path)
+    data = bytearray(log.read_bytes())
+    start, end = _records(data)[which:][:2]
+    if what == "zeroed":
+        data[start:end] = bytes(end - start)
+    elif what == "length":
+        data[start + 4] ^= 0x10
+    elif what == "length too long":
+        data[start + 5] ^= 0x40
+    elif what == "type":
+        data[start + 6] ^= 0x02
+    else:
+        data[start] ^= 1
     log.write_bytes(data)
     with pytest.raises(InvariantBroken):
         RocksLogStore(path)

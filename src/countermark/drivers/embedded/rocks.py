@@ -15,6 +15,7 @@ from rocksdict import AccessType, Checkpoint, Rdict, WriteBatch, WriteOptions
 
 from countermark.core.errors import (
     Conflict,
+    CountermarkError,
     InvariantBroken,
     NotFound,
     OutcomeUnknown,
@@ -35,6 +36,7 @@ from countermark.drivers.embedded.rocks_layout import (
     open_options,
     search_prefix,
 )
+from countermark.drivers.embedded.wal import check_logs, drop_torn_write
 from countermark.ports.log_store import EntryRow, Head, StagedLeaf
 
 T = TypeVar("T")
@@ -58,10 +60,11 @@ class RocksLogStore:
         self._failed: str | None = None
         self._read_only = read_only
         access = AccessType.read_only() if read_only else AccessType.read_write()
-        try:
-            self._db = Rdict(str(path), options, column_families=families, access_type=access)
-        except Exception as error:  # rocksdict has no narrower class
-            raise InvariantBroken(f"the database in {path} cannot be opened: {error}") from error
+
+        def opened() -> Rdict:
+            return Rdict(str(path), options, column_families=families, access_type=access)
+
+        self._db = _open(path, opened, read_only=read_only)
         self._rows = self._db.get_column_family(ROWS)
         self._search = self._db.get_column_family(SEARCH)
         self._staged = self._db.get_column_family(STAGED)
@@ -260,3 +263,21 @@ class RocksLogStore:
             cursor.next()
         cursor.status()
         return found
+
+
+def _open(path: Path, opened: Callable[[], Rdict], *, read_only: bool) -> Rdict:
+    """Open a database; a last write that a power cut left in pieces is no damage to its owner."""
+    try:
+        if path.exists():
+            check_logs(path)
+        try:
+            return opened()
+        except Exception as error:  # rocksdict has no narrower class
+            # RocksDB had the database to itself when it said so, and we have its folder's lock.
+            if read_only or "Corruption" not in str(error) or not drop_torn_write(path):
+                raise
+            return opened()
+    except CountermarkError:
+        raise
+    except Exception as error:
+        raise InvariantBroken(f"the database in {path} cannot be opened: {error}") from error
