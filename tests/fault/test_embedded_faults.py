@@ -129,7 +129,7 @@ def test_a_damaged_record_before_others_is_refused(tmp_path: Path) -> None:
         RocksLogStore(path)
 
 
-def _records(log: bytes) -> list[int]:
+def _records(log: bytes | bytearray) -> list[int]:
     """Where the records of a write-ahead log begin, as long as each fits its block."""
     places = [0]
     while places[-1] < len(log):

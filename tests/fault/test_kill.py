@@ -91,7 +91,7 @@ def _kill(instance: Instance, chance: random.Random) -> str:
             process for name, process in instance.processes().items() if name != "supervisor"
         ]
         instance.kill("supervisor")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while any(child.is_running() for child in children):
             assert time.monotonic() < deadline, "children outlive their supervisor"
             time.sleep(0.01)

@@ -90,10 +90,10 @@ class Load:
         """End all threads."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive(), "a client hangs"
 
-    def wait_for_more(self, seconds: float = 30.0) -> None:
+    def wait_for_more(self, seconds: float = 180.0) -> None:
         """Wait until something more is acknowledged than now; fails after `seconds`."""
         before = self.seen.count
         deadline = time.monotonic() + seconds
@@ -180,18 +180,18 @@ class Client:
     """A kept connection; status 0 stands for one that was cut."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def post(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        return self._ask("POST", path, body, {"content-type": "application/json"})
+        return self.ask("POST", path, body, {"content-type": "application/json"})
 
     def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        return self._ask("GET", path, None, {})
+        return self.ask("GET", path, None, {})
 
     def close(self) -> None:
         self._connection.close()
 
-    def _ask(
+    def ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         try:
@@ -214,7 +214,7 @@ def ct_identity(leaf: bytes, issuer: bytes) -> bytes:
 
 def local_token(port: int, secret: str, email: str = EMAIL) -> str:
     """A token of the instance's own login, for scripts."""
-    connection = http.client.HTTPConnection("localhost", port, timeout=20)
+    connection = http.client.HTTPConnection("localhost", port, timeout=60)
     headers = {"content-type": "application/json", "countermark-local-secret": secret}
     body = json.dumps({"email": email}).encode()
     connection.request("POST", "/oidc/local-token", body, headers)

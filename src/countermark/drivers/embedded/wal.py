@@ -160,7 +160,7 @@ class _Log:
         masked, length, _ = _HEADER.unpack_from(self._data, place)
         # The checksum covers the type and the payload.
         covered = self._data[place + 6 : place + _HEADER.size + length]
-        return len(covered) == length + 1 and _mask(_crc32c(covered)) == masked
+        return len(covered) == length + 1 and bool(_mask(_crc32c(covered)) == masked)
 
 
 def _room(place: int) -> int:
