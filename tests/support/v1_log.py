@@ -7,6 +7,7 @@ import json
 import threading
 from base64 import b64decode
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +23,7 @@ from countermark.drivers.keys.file import FileSigner
 from countermark.drivers.memory import MemoryLogStore, MemoryObjectStore
 from countermark.httpkit.application import Application
 from countermark.rpc.local import LocalKeeper
+from countermark.rpc.message import Handlers
 from countermark.tilelog.log import Log
 from countermark.tlog.api import routes
 from countermark.tlog.genesis import genesis_submissions
@@ -60,37 +62,62 @@ class WorkerBrowser(Browser):
 
 
 class RunningLog:
-    """A shard with its genesis entries. A context manager; everything ends with it."""
+    """A log whose shards have their genesis entries. A context manager; everything ends with it.
+
+    What is named in the singular is that of the open shard.
+    """
 
     def __init__(self, *, genesis: bool = True, first_index: int = 0, **options: Any) -> None:
         self.clock = SettableClock()
-        self.signer = FileSigner(ec.generate_private_key(ec.SECP256R1()))
-        self.shard = Shard(TREE_ID, "log.example", self.signer.public_key, first_index)
         self.store = MemoryLogStore()
-        self.objects = MemoryObjectStore()
-        self.personality = ShardPersonality(self.shard, self.signer)
-        self.log = Log.create("rekor-v1-1", self.personality, self.store, self.objects, self.clock)
-        self.keeper = LocalKeeper(
-            shard_handlers({TREE_ID: LogKeeper(self.log).handlers()}, TREE_ID)
-        )
-        self.genesis = genesis_submissions(self.shard, BASE_URL, self.signer) if genesis else ()
+        self.shards: dict[int, Shard] = {}
+        self._genesis = genesis
+        self._options = options
+        self._objects: dict[int, MemoryObjectStore] = {}
+        self._handlers: dict[int, Handlers] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        app = Application(
-            routes(self.keeper, Shards((), self.shard), {TREE_ID: self.objects}, **options)
-        )
+        self.logs: dict[int, Log] = {}
+        self._running: list[Future[None]] = []
+        self._make(TREE_ID, first_index)
+
+    def _make(self, tree_id: int, first_index: int) -> None:
+        self.signer = FileSigner(ec.generate_private_key(ec.SECP256R1()))
+        self.shard = Shard(tree_id, "log.example", self.signer.public_key, first_index)
+        frozen = tuple(self.shards.values())
+        self.shards[tree_id] = self.shard
+        self.objects = self._objects[tree_id] = MemoryObjectStore()
+        self.personality = ShardPersonality(self.shard, self.signer)
+        name = f"rekor-v1-{len(self.shards)}"
+        self.log = Log.create(name, self.personality, self.store, self.objects, self.clock)
+        self.logs[tree_id] = self.log
+        self._handlers[tree_id] = LogKeeper(self.log).handlers()
+        self.keeper = LocalKeeper(shard_handlers(self._handlers, tree_id))
+        shards = Shards(frozen, self.shard)
+        app = Application(routes(self.keeper, shards, self._objects, **self._options))
         self.browser = WorkerBrowser(app, self._loop)
+
+    def _run(self) -> None:
+        self._running.append(asyncio.run_coroutine_threadsafe(self.log.run(), self._loop))
+        if self._genesis:
+            for submission in genesis_submissions(self.shard, BASE_URL, self.signer):
+                self.wait(self.log.add(submission))
+
+    def next_shard(self, tree_id: int) -> None:
+        """Freeze the open shard, open another."""
+        self.log.freeze()
+        self._make(tree_id, self.shard.first_index + self.log.head.tree_size)
+        self._run()
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._running = asyncio.run_coroutine_threadsafe(self.log.run(), self._loop)
-        for submission in self.genesis:
-            self.wait(self.log.add(submission))
+        self._run()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.wait(self.log.drain())
-        self._running.result(10)
+        for log, running in zip(self.logs.values(), self._running, strict=True):
+            self.wait(log.drain())
+            running.result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -106,17 +133,18 @@ class RunningLog:
         return self.browser.post(path, body, **headers)
 
     def check(self, data: bytes) -> LogEntry:
-        """Everything that an entry's reply proves. Returns the entry."""
+        """Everything that an entry's reply proves, in the shard of its id. Returns the entry."""
         entry_id, entry = parse_log_entry(data)
+        shard = self.shards[int(entry_id[:16], 16)]
         proof = entry.inclusion_proof
         assert proof is not None
-        assert entry_id == self.shard.entry_id(leaf_hash(entry.canonicalized_body))
-        assert entry.log_id == hashlib.sha256(self.signer.public_key.spki).digest()
-        assert entry.log_index == self.shard.first_index + proof.log_index
+        assert entry_id == shard.entry_id(leaf_hash(entry.canonicalized_body))
+        assert entry.log_id == hashlib.sha256(shard.public_key.spki).digest()
+        assert entry.log_index == shard.first_index + proof.log_index
         message = set_message(
             entry.canonicalized_body, entry.integrated_time, entry.log_id, entry.log_index
         )
-        self.signer.public_key.verify(entry.inclusion_promise, message)
+        shard.public_key.verify(entry.inclusion_promise, message)
         verify_inclusion(
             leaf_hash(entry.canonicalized_body),
             proof.log_index,
@@ -124,17 +152,17 @@ class RunningLog:
             proof.hashes,
             proof.root_hash,
         )
-        head = self.check_note(proof.checkpoint)
+        head = self.check_note(proof.checkpoint, shard.tree_id)
         assert (head.tree_size, head.root_hash) == (proof.tree_size, proof.root_hash)
         return LogEntry(entry_id, entry)
 
-    def check_note(self, text: str) -> Checkpoint:
-        """A checkpoint of this log, signed by it alone."""
+    def check_note(self, text: str, tree_id: int = TREE_ID) -> Checkpoint:
+        """A checkpoint of that shard, signed by it alone."""
         note = SignedNote.parse(text.encode())
-        note.verify(NoteKey.for_rekor_v1("log.example", self.signer.public_key))
+        note.verify(NoteKey.for_rekor_v1("log.example", self.shards[tree_id].public_key))
         assert len(note.signatures) == 1
         head = Checkpoint.parse(note.text)
-        assert head.origin == f"log.example - {TREE_ID}"
+        assert head.origin == f"log.example - {tree_id}"
         assert head.extensions == ()
         return head
 

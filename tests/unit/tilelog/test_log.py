@@ -8,6 +8,7 @@ import pytest
 
 from countermark.core.errors import (
     Conflict,
+    LogFrozen,
     NotFound,
     Unavailable,
 )
@@ -272,3 +273,18 @@ def test_two_logs_share_a_store(stores: Stores) -> None:
 
     asyncio.run(main())
     store.close()
+
+
+def test_a_frozen_log_takes_nothing_and_shows_all(stores: Stores) -> None:
+    async def work(log: Log) -> None:
+        await add_all(log, ["one", "two"])
+        log.freeze()
+        assert log.frozen
+        for text in ("two", "three"):
+            with pytest.raises(LogFrozen, match="frozen"):
+                await log.add(submission(text))
+        assert await log.records(0, 9) == [b"one", b"two"]
+
+    with_log(stores, work)
+    report = check_whole(stores, must_contain={b"one": 0, b"two": 1})
+    assert (report.tree_size, report.published_size) == (2, 2)

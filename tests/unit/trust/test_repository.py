@@ -46,6 +46,17 @@ def test_new_repository(made: MadeRepository) -> None:
     assert {path.partition(".")[2] for path in made.objects.paths("targets/")} == set(TARGETS)
 
 
+def test_an_older_copy_gets_beyond_what_clients_have_seen(made: MadeRepository) -> None:
+    repository = TufRepository.open(made.objects, made.online)
+    repository.publish({"trusted_root.json": b"{}"}, START, skip=100)
+    assert versions(made) == (102, 102, 102)
+    repository.publish({"trusted_root.json": b"{}\n"}, START)
+    assert versions(made) == (103, 103, 103)
+    repository = TufRepository.open(made.objects, made.online)
+    repository.refresh(START + timedelta(days=1))
+    assert versions(made) == (104, 103, 103)
+
+
 def test_timestamp_alone_moves_day_by_day(made: MadeRepository) -> None:
     repository = TufRepository.open(made.objects, made.online)
     assert not repository.due(START + timedelta(hours=23))

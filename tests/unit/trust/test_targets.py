@@ -5,13 +5,13 @@ import hashlib
 import json
 from base64 import b64encode
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from countermark.core.bundle.signing_config import SigningConfig, parse_trust_config, select_one
-from countermark.core.bundle.trusted_root import TrustedRoot
+from countermark.core.bundle.trusted_root import TrustedRoot, Validity
 from countermark.drivers.keys.file import P256, FileSigner, create_key
 from countermark.drivers.system import SystemEntropy
 from countermark.trust.authorities import issue_ca_chain, issue_tsa_chain
@@ -111,3 +111,28 @@ def test_no_issuer_is_named_where_there_is_none(trust: Trust) -> None:
     config = SigningConfig.parse(trust_targets(replace(trust, issuer_url=""))[SIGNING_CONFIG])
     assert config.oidc_urls == ()
     assert len(config.ca_urls) == 1
+
+
+def test_ended_logs_are_listed_before_the_open_ones(
+    trust: Trust, keys: dict[str, FileSigner]
+) -> None:
+    end = START + timedelta(days=100)
+    old = [replace(log, end=end) for log in (trust.tlogs[0], trust.ctlogs[0])]
+    new = [
+        TrustedLog("http://localhost:7446", keys["ca"].public_key, end),
+        TrustedLog("http://localhost:7446/ctlog/main-2", keys["tsa"].public_key, end),
+    ]
+    sharded = replace(trust, tlogs=(old[0], new[0]), ctlogs=(old[1], new[1]))
+    targets = trust_targets(sharded)
+
+    root = TrustedRoot.parse(targets[TRUSTED_ROOT])
+    for listed in (root.tlogs, root.ctlogs):
+        assert [log.validity for log in listed] == [Validity(START, end), Validity(end)]
+    assert [log.base_url for log in root.tlogs] == ["http://localhost:7446"] * 2
+    assert root.ctlogs[1].public_key == keys["tsa"].public_key
+    assert (
+        root.certificate_authorities
+        == TrustedRoot.parse(trust_targets(trust)[TRUSTED_ROOT]).certificate_authorities
+    )
+    # All shards are at one URL: clients have one log to choose, as before.
+    assert targets[SIGNING_CONFIG] == trust_targets(trust)[SIGNING_CONFIG]

@@ -7,7 +7,7 @@ from countermark.core.canonical_json import canonical_json
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import FormatError
 from countermark.core.rekor.set_payload import set_message
-from countermark.core.rekor.shard import EntryID, Shard
+from countermark.core.rekor.shard import EntryID, Shard, Shards
 from tests.support.rekor import SigningKey, b64
 
 TREE_ID = 2605736670972794746  # of the public log, 0x24296fb24b8ad77a
@@ -20,6 +20,20 @@ def test_names() -> None:
     assert shard.entry_id(LEAF) == "24296fb24b8ad77a" + LEAF.hex()
     assert EntryID.parse(shard.entry_id(LEAF)) == (TREE_ID, LEAF)
     assert shard._replace(tree_id=1).entry_id(LEAF).startswith("0000000000000001")
+
+
+def test_shards_share_one_row_of_indexes() -> None:
+    key = PublicKey.from_pem(SigningKey.new().pem)
+    first, second, third = (
+        Shard(tree_id, "rekor.example", key, index) for tree_id, index in ((9, 0), (8, 5), (7, 6))
+    )
+    shards = Shards((first, second), third)
+    assert [shards.holding(index) for index in (0, 4, 5, 6, 2**62)] == [
+        *(first, first, second, third, third)
+    ]
+    assert Shards((), second).holding(4) is None
+    assert shards.by_search == (third, first, second)
+    assert [shards.of_tree(number) for number in (9, 8, 7, 6)] == [first, second, third, None]
 
 
 def test_any_case_and_bare_uuids() -> None:

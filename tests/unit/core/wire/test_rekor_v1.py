@@ -95,6 +95,15 @@ def test_log_info() -> None:
         '"treeSize":2}\n'
     )
     assert wire.parse_log_info(data) == info
+    older = [wire.LogInfo("02" * 32, "a", "1", 3), wire.LogInfo("03" * 32, "b", "2", 4)]
+    sharded = wire.log_info_reply(info, older)
+    listed = ",".join(
+        f'{{"rootHash":"{root * 32}","signedTreeHead":"{note}",'
+        f'"treeID":"{tree}","treeSize":{size}}}'
+        for root, note, tree, size in (("02", "a", "1", 3), ("03", "b", "2", 4))
+    )
+    assert sharded == data.replace(b":null", f":[{listed}]".encode(), 1)
+    assert wire.parse_log_info(sharded) == info
     with pytest.raises(FormatError):
         wire.parse_log_info(b"{}")
 
