@@ -159,6 +159,6 @@ def _name(process: psutil.Process) -> str:
     try:
         arguments = process.cmdline()
         name: str = json.loads(arguments[-1])[1]
-    except (ValueError, IndexError, TypeError, psutil.Error):
+    except (ValueError, LookupError, TypeError, psutil.Error):
         return f"starting-{process.pid}"
     return name

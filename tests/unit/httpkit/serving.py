@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from countermark.httpkit.metering import RequestMeter
 from countermark.httpkit.protocol import Connections, Limits
 
 Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -19,12 +20,16 @@ Connect = Callable[[], Awaitable[Peer]]
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, limits: Limits = _LIMITS) -> AsyncIterator[Connect]:
+async def served(
+    app: ASGIApp, limits: Limits = _LIMITS, meter: RequestMeter | None = None
+) -> AsyncIterator[Connect]:
     """Serve `app`; yields what opens a connection."""
-    config = Config(app, lifespan="off", access_log=False, log_config=None, ws="none")
+    config = Config(
+        app, lifespan="off", access_log=False, log_config=None, ws="none", proxy_headers=False
+    )
     config.load()
     state = ServerState()
-    connections = Connections(limits, tick_s=0.01)
+    connections = Connections(limits, tick_s=0.01, meter=meter)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: connections(config=config, server_state=state, app_state={}), "127.0.0.1", 0
