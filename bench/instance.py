@@ -53,12 +53,19 @@ class Instance:
 
 
 @contextmanager
-def instance(data: Path | None = None, port: int = 0) -> Iterator[Instance]:
-    """Start one on `port`, or a free one; `data` is kept if given."""
+def instance(
+    data: Path | None = None, port: int = 0, source: Path | None = None
+) -> Iterator[Instance]:
+    """Start one on `port`, or a free one; `data` is kept if given.
+
+    `source` is a folder that holds another version of the package than the installed one.
+    """
     home = Path(tempfile.mkdtemp(prefix="countermark-bench-"))
     port = port or free_port()
     directory = data or home / "data"
     environment = _environment(home)
+    if source is not None:
+        environment["PYTHONPATH"] = str(source)
     before = time.perf_counter()
     process = subprocess.Popen(
         [

@@ -148,14 +148,29 @@ def _certificates(running: Instance) -> tuple[Row, list[SigningKey]]:
     )
     alone = run_load(running.port, windows[0][:ALONE], clients=1)
     row.detail["p50_ms_one_client"] = round(percentile(alone.latencies_s, 0.5) * 1e3, 2)
+    return row, _with_certificates(signers, [body for r in results for body in r.replies])
+
+
+def certified(running: Instance, count: int) -> list[SigningKey]:
+    """Fresh keys with certificates that the instance issued for them."""
+    signers = new_keys(count)
+    replies: list[bytes] = []
+    for start in range(0, count, BUSY):  # a token lives ten minutes
+        bodies = signing_cert_requests(running.token(), signers[start : start + BUSY])
+        requests = [post("/api/v2/signingCert", body, "application/json") for body in bodies]
+        replies += run_load(running.port, requests, clients=CLIENTS, keep=True).replies
+    return _with_certificates(signers, replies)
+
+
+def _with_certificates(signers: Sequence[SigningKey], replies: Sequence[bytes]) -> list[SigningKey]:
+    """Those signers for whose keys there is a certificate among the replies."""
     issued: dict[bytes, str] = {}
-    for result in results:
-        for reply in result.replies:
-            chain = json.loads(reply)["signedCertificateEmbeddedSct"]["chain"]["certificates"]
-            leaf = x509.load_pem_x509_certificate(chain[0].encode())
-            key = leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            issued[key] = chain[0].strip() + "\n"
-    return row, [
+    for reply in replies:
+        chain = json.loads(reply)["signedCertificateEmbeddedSct"]["chain"]["certificates"]
+        leaf = x509.load_pem_x509_certificate(chain[0].encode())
+        key = leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        issued[key] = chain[0].strip() + "\n"
+    return [
         SigningKey(signer.key, issued[signer.verifier_pem].encode())
         for signer in signers
         if signer.verifier_pem in issued
