@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -27,8 +29,7 @@ class Head:
     signed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StagedLeaf:
+class StagedLeaf(msgspec.Struct, frozen=True):  # made for every entry: a dataclass costs more
     """One new leaf of a round.
 
     Attributes:

@@ -13,7 +13,9 @@ from countermark.core.errors import FormatError
 
 MAX_PAYLOAD_BYTES: Final = 4 * 1024 * 1024
 _HEAD = struct.Struct(">IIB")
-_AFTER_LENGTH = _HEAD.size - 4
+_HEAD_BYTES = _HEAD.size
+_AFTER_LENGTH = _HEAD_BYTES - 4
+_unpack_head = _HEAD.unpack_from
 
 REQUEST: Final = 0
 REPLY: Final = 1
@@ -60,8 +62,8 @@ class FrameReader:
             source = self._rest
         frames: list[Frame] = []
         position, available = 0, len(source)
-        while available - position >= _HEAD.size:
-            length, call, kind = _HEAD.unpack_from(source, position)
+        while available - position >= _HEAD_BYTES:
+            length, call, kind = _unpack_head(source, position)
             if not _AFTER_LENGTH <= length <= MAX_PAYLOAD_BYTES + _AFTER_LENGTH:
                 raise FormatError("keeper frame", f"has an impossible length, {length}")
             if kind > ERROR:
@@ -69,7 +71,7 @@ class FrameReader:
             end = position + 4 + length
             if end > available:
                 break
-            frames.append(Frame(call, kind, bytes(source[position + _HEAD.size : end])))
+            frames.append(Frame(call, kind, bytes(source[position + _HEAD_BYTES : end])))
             position = end
         if source is data:
             self._rest += data[position:]

@@ -2,15 +2,13 @@
 """What a log tells the engine about itself: how leaves are made, signed, framed and audited."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from countermark.core.tlog.bundles import BundleCodec
 from countermark.ports.log_store import EntryRow, Head
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """One thing to be logged.
 
     Attributes:
@@ -26,8 +24,7 @@ class Submission:
     byte_size: int = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A finished entry, made for one index and time.
 
     Attributes:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from countermark.core.errors import Pushback, Unavailable
+from countermark.core.errors import CountermarkError, Pushback, Unavailable
 from countermark.tilelog.personality import Submission
 from countermark.tilelog.sequencer import Added, OldDuplicate, Outcome
 
@@ -25,10 +25,10 @@ class Batch:
         for waiter, outcome in zip(self.waiters, outcomes, strict=True):
             if waiter.done():  # its caller went away; the entry is logged all the same
                 continue
-            if isinstance(outcome, Added | OldDuplicate):
-                waiter.set_result(outcome)
-            else:
+            if isinstance(outcome, CountermarkError):
                 waiter.set_exception(outcome)
+            else:
+                waiter.set_result(outcome)
 
     def fail(self, why: str) -> None:
         """Tell each waiter that its outcome is not known."""

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from countermark.core.errors import (
     Conflict,
     CountermarkError,
@@ -31,8 +33,7 @@ from countermark.tilelog.personality import Personality, Submission
 MAX_CLOCK_STEP_BACK_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """Where an entry stands, proven. The answer to a submission.
 
     Attributes:

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from countermark.core.rekor.entry import CanonicalEntry
 from countermark.core.rekor.kinds import admit
 from countermark.core.rekor.shard import Shard
-from countermark.core.tlog.merkle import leaf_hash
 from countermark.core.wire import rekor_v1 as wire
 from countermark.core.wire import rekor_v1_requests as requests
 from countermark.httpkit.body import read_body
@@ -40,7 +39,7 @@ class Adding:
         else:  # hashing and decoding megabytes would hold up everybody else
             entry = await asyncio.to_thread(_admit, body)
         added = await self._keeper.call(AddEntry(entry.body, entry.search_keys))
-        entry_id = self._shard.entry_id(leaf_hash(entry.body))
+        entry_id = self._shard.entry_id(added.leaf_hash)
         location = _location(entry_id, request.scope["query_string"])
         if added.duplicate:
             message = (

@@ -136,13 +136,13 @@ class _LogAPI:
         message = "Search Index API not enabled in this Rekor instance"
         raise requests.BadRequest(501, 501, message)
 
-    async def _of_ids(self, ids: Sequence[EntryID], *, first_only: bool = False) -> list[str]:
+    async def _of_ids(self, ids: Sequence[EntryID], *, first_only: bool = False) -> list[bytes]:
         """Entry objects: per id those of its shard, or of all; what is not there is left out.
 
         A bare UUID is looked for in the active shard, then in the others from the oldest on.
         `first_only` stops at the first shard that holds anything.
         """
-        found: dict[tuple[int, int], str] = {}
+        found: dict[tuple[int, int], bytes] = {}
         for order, shard in enumerate(self._shards.by_search):
             wanted = {
                 place: item.leaf_hash
@@ -159,9 +159,9 @@ class _LogAPI:
                 break
         return [found[place] for place in sorted(found)]
 
-    async def _at(self, log_indexes: Sequence[int]) -> list[str]:
+    async def _at(self, log_indexes: Sequence[int]) -> list[bytes]:
         """Entry objects at global indexes; what is not there is left out."""
-        found: dict[int, str] = {}
+        found: dict[int, bytes] = {}
         by_shard: dict[int, list[tuple[int, int]]] = {}
         for place, log_index in enumerate(log_indexes):
             shard = self._shards.holding(log_index)
@@ -203,7 +203,7 @@ def _resolve(body: bytes) -> tuple[Sequence[EntryID], Sequence[int]]:
     return ids, query.log_indexes
 
 
-def _one(objects: Sequence[str]) -> BytesReply:
+def _one(objects: Sequence[bytes]) -> BytesReply:
     if not objects:
         raise NotFound("no such entry")
     return json_bytes_reply(wire.entry_reply(objects[0]))

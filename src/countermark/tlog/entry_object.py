@@ -14,7 +14,7 @@ class EntryObjects:
         self._log_id_hex = shard.log_id.hex()
         self._first_index = shard.first_index
 
-    def write(self, body: bytes, entry: Added | Found, head: HeadView, entry_id: str) -> str:
+    def write(self, body: bytes, entry: Added | Found, head: HeadView, entry_id: str) -> bytes:
         """One entry as a JSON object, ``{"<entry id>":{…}}``, proven against `head`."""
         return wire.entry_object(
             entry_id,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keeper's half of the v1 log: from messages to the engine and back."""
 
+from typing import Final
+
 from countermark.core.errors import FormatError, InvariantBroken
 from countermark.core.rekor.entry import MAX_BODY_BYTES, MAX_SEARCH_KEYS, SEARCH_KEY_BYTES
 from countermark.core.tlog.merkle import HASH_BYTES, leaf_hash
@@ -21,6 +23,8 @@ from countermark.tlog.messages import (
 )
 from countermark.tlog.personality import submission
 from countermark.tlog.published import first_in_open_bundle
+
+_KEY_SIZES: Final = frozenset((SEARCH_KEY_BYTES,))
 
 
 class LogKeeper:
@@ -44,11 +48,11 @@ class LogKeeper:
         # Workers parse foreign bytes; what comes from them is checked once more for size.
         if not 0 < len(message.body) <= MAX_BODY_BYTES:
             raise FormatError("log entry", f"has {len(message.body)} bytes")
-        if len(message.search_keys) > MAX_SEARCH_KEYS or any(
-            len(key) != SEARCH_KEY_BYTES for key in message.search_keys
-        ):
+        keys = message.search_keys
+        if len(keys) > MAX_SEARCH_KEYS or not _KEY_SIZES.issuperset(map(len, keys)):
             raise FormatError("search keys", "are too many or of a wrong size")
-        added = await self._log.add(submission(message.body, message.search_keys))
+        entry = submission(message.body, keys)
+        added = await self._log.add(entry)
         return Added(
             added.index,
             added.time_ms,
@@ -56,6 +60,7 @@ class LogKeeper:
             added.duplicate,
             self._head_view(added.head),
             added.proof,
+            entry.identity,
         )
 
     async def _fetch(self, message: FetchEntries) -> Entries:

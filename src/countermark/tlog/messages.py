@@ -38,6 +38,7 @@ class Added(msgspec.Struct, frozen=True, array_like=True):
         duplicate: whether the log held the entry already.
         head: what `proof` leads to.
         proof: audit path.
+        leaf_hash: of the body.
     """
 
     index: int
@@ -46,6 +47,7 @@ class Added(msgspec.Struct, frozen=True, array_like=True):
     duplicate: bool
     head: HeadView
     proof: tuple[bytes, ...]
+    leaf_hash: bytes
 
 
 class AddEntry(Request[Added], frozen=True, tag="tlog.add"):

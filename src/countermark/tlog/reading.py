@@ -28,14 +28,14 @@ class ShardReader:
         self._objects = EntryObjects(shard)
         self._lookups = lookups
 
-    async def by_hash(self, hashes: Sequence[bytes]) -> list[str | None]:
+    async def by_hash(self, hashes: Sequence[bytes]) -> list[bytes | None]:
         """JSON objects of the entries with these leaf hashes; None for what is not there."""
         async with self._lookups:
             message = FetchEntries(tuple(hashes), (), self._shard.tree_id)
             entries = await self._keeper.call(message)
             return [await self._shown(found, entries.head) for found in entries.found]
 
-    async def by_index(self, indexes: Sequence[int]) -> list[str | None]:
+    async def by_index(self, indexes: Sequence[int]) -> list[bytes | None]:
         """JSON objects of the entries at these leaf indexes (≥ 0); None beyond the tree."""
         async with self._lookups:
             bodies = {index: await self._published.fetch(index) for index in indexes}
@@ -46,7 +46,7 @@ class ShardReader:
             found = {each.index: each for each in entries.found if each is not None}
             return [await self._shown(found.get(index), entries.head) for index in indexes]
 
-    async def _shown(self, found: Found | None, head: HeadView) -> str | None:
+    async def _shown(self, found: Found | None, head: HeadView) -> bytes | None:
         if found is None:
             return None
         body = found.body

@@ -46,6 +46,7 @@ _MAX_EXPONENT_BITS = 31
 # Most keys by far are P-256, whose SPKI is a constant before the point: no DER need be read.
 _P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _P256_BYTES = 91
+_P256 = ec.SECP256R1()
 # Ed25519 points of small order, y coordinates as encoded, the sign bit left out (all spellings).
 # Signatures under such a key verify over anything at all.
 _SMALL_ORDER = frozenset(
@@ -227,12 +228,11 @@ def _rsa_details(bits: bytes, what: str) -> str:
     return f"PKIX_RSA_PKCS1V15_{size}_SHA256"
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=16)
 def _load(key: PublicKey) -> AnyPublicKey:
     if key.spki.startswith(_P256_PREFIX):
-        return ec.EllipticCurvePublicKey.from_encoded_point(
-            ec.SECP256R1(), key.spki[len(_P256_PREFIX) - 1 :]
-        )
+        point = key.spki[len(_P256_PREFIX) - 1 :]
+        return ec.EllipticCurvePublicKey.from_encoded_point(_P256, point)
     info = der.Reader(key.spki, "public key").sequence()
     algorithm = info.sequence()
     kind = algorithm.oid()

@@ -6,6 +6,7 @@ at fixed offsets. What servers check of requests is in `rekor_v1_requests`.
 """
 
 import re
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -30,6 +31,11 @@ INDEX_PATH: Final = "/api/v1/index/retrieve"
 MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
+_ENTRY_OBJECT = (
+    b'{"%b":{"body":"%b","integratedTime":%d,"logID":"%b","logIndex":%d,"verification":'
+    b'{"inclusionProof":{"checkpoint":%b,"hashes":[%b],"logIndex":%d,%b},'
+    b'"signedEntryTimestamp":"%b"}}}'
+)
 _ENTRY_ID = re.compile(r"(?:[0-9a-f]{16})?[0-9a-f]{64}", re.ASCII)
 
 
@@ -165,28 +171,33 @@ def entry_object(
     log_index: int,
     proof: InclusionProof,
     promise: bytes,
-) -> str:
+) -> bytes:
     """One entry as a JSON object under its id. See `TransparencyLogEntry` for the fields."""
-    # One call for all hashes: this is most of what a reply costs.
+    # One call for all hashes: they are most of what a reply costs.
     hashes = b"".join(proof.hashes).hex("-", HASH_BYTES).replace("-", '","')
-    listed = f'"{hashes}"' if hashes else ""
-    return (
-        f'{{"{entry_id}":{{"body":"{to_base64(body)}","integratedTime":{integrated_time},'
-        f'"logID":"{log_id_hex}","logIndex":{log_index},"verification":{{"inclusionProof":{{'
-        f'"checkpoint":{_quoted(proof.checkpoint)},"hashes":[{listed}],'
-        f'"logIndex":{proof.log_index},"rootHash":"{proof.root_hash.hex()}",'
-        f'"treeSize":{proof.tree_size}}},"signedEntryTimestamp":"{to_base64(promise)}"}}}}}}'
+    checkpoint, root = _head_parts(proof.checkpoint, proof.root_hash, proof.tree_size)
+    return _ENTRY_OBJECT % (
+        entry_id.encode("ascii"),
+        b2a_base64(body, newline=False),
+        integrated_time,
+        log_id_hex.encode("ascii"),
+        log_index,
+        checkpoint,
+        f'"{hashes}"'.encode("ascii") if hashes else b"",
+        proof.log_index,
+        root,
+        b2a_base64(promise, newline=False),
     )
 
 
-def entry_reply(entry_object: str) -> bytes:
+def entry_reply(entry_object: bytes) -> bytes:
     """The reply that holds one entry."""
-    return f"{entry_object}\n".encode()
+    return entry_object + b"\n"
 
 
-def entries_reply(entry_objects: Iterable[str]) -> bytes:
+def entries_reply(entry_objects: Iterable[bytes]) -> bytes:
     """The reply to a search: an array, empty if nothing was found."""
-    return f"[{','.join(entry_objects)}]\n".encode()
+    return b"[%b]\n" % b",".join(entry_objects)
 
 
 # --- the log itself ------------------------------------------------------------------------------
@@ -261,6 +272,9 @@ def parse_error(data: bytes) -> str:
 
 
 @lru_cache(maxsize=64)
-def _quoted(text: str) -> str:
-    # Entries of one round share their checkpoint.
-    return _encode(text).decode("utf-8")
+def _head_parts(checkpoint: str, root_hash: bytes, tree_size: int) -> tuple[bytes, bytes]:
+    """What a proof says of its head, before and after the rest; entries of one round share it."""
+    return _encode(checkpoint), b'"rootHash":"%b","treeSize":%d' % (
+        root_hash.hex().encode("ascii"),
+        tree_size,
+    )

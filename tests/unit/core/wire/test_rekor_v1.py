@@ -32,7 +32,7 @@ def test_entry_bytes() -> None:
 
 def test_entry_of_a_tree_of_one() -> None:
     proof = PROOF._replace(hashes=())
-    assert '"hashes":[],' in wire.entry_object(ENTRY_ID, BODY, 1, "05" * 32, 0, proof, b"p")
+    assert b'"hashes":[],' in wire.entry_object(ENTRY_ID, BODY, 1, "05" * 32, 0, proof, b"p")
 
 
 def test_entry_is_read_back() -> None:
@@ -51,7 +51,7 @@ def test_entry_is_read_back() -> None:
 
 def test_many_entries() -> None:
     assert wire.entries_reply([]) == b"[]\n"
-    assert wire.entries_reply([OBJECT, OBJECT]) == f"[{OBJECT},{OBJECT}]\n".encode()
+    assert wire.entries_reply([OBJECT, OBJECT]) == b"[%b,%b]\n" % (OBJECT, OBJECT)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,15 @@ def test_many_entries() -> None:
     ],
 )
 def test_entry_that_is_none(old: str, new: str) -> None:
-    assert old in OBJECT
+    entry = OBJECT.decode()
+    assert old in entry
     with pytest.raises(FormatError):
-        wire.parse_log_entry(OBJECT.replace(old, new).encode())
+        wire.parse_log_entry(entry.replace(old, new).encode())
 
 
 def test_replies_that_are_not_one_entry() -> None:
-    two = OBJECT[:-1] + "," + OBJECT[1:].replace(ENTRY_ID, ENTRY_ID.replace("7", "8"))
-    for data in (b"{}", b"[]", two.encode(), b"x" * (wire.MAX_REPLY_BYTES + 1)):
+    other = OBJECT.replace(ENTRY_ID.encode(), ENTRY_ID.replace("7", "8").encode())
+    for data in (b"{}", b"[]", OBJECT[:-1] + b"," + other[1:], b"x" * (wire.MAX_REPLY_BYTES + 1)):
         with pytest.raises(FormatError):
             wire.parse_log_entry(data)
 
