@@ -17,6 +17,7 @@ restoring         stands for as long as `restore` is under way
 """
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from enum import Enum
@@ -30,6 +31,7 @@ from countermark.drivers.durable import PUBLIC, read_secret, replace_file
 VERSION: Final = 2
 # What a backup is recognised by, so that nobody brings up an instance inside one.
 BACKUP_MANIFEST: Final = "backup.json"
+_SECRET: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PRIVATE_FOLDERS: Final = ("keys", "offline", "db", "run")
 _PUBLIC_FOLDERS: Final = ("logs", "tuf", "trust")
 # Names that may lie in a directory that is still to be initialised.
@@ -229,7 +231,10 @@ class DataDir:
 
     def read_local_secret(self) -> str:
         """The development login's secret. Raises SettingsError."""
-        return read_secret(self.local_secret_file).decode("ascii", "replace").strip()
+        secret = read_secret(self.local_secret_file).decode("ascii", "replace").strip()
+        if not _SECRET.fullmatch(secret):
+            raise SettingsError(f"{self.local_secret_file} is damaged: it is not 64 hex digits")
+        return secret
 
     def _state_without_version(self) -> State:
         if self.unfinished_file.exists():

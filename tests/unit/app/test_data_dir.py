@@ -87,6 +87,18 @@ def test_a_directory_that_others_may_write_is_refused(data_dir: DataDir, mode: i
         data_dir.check_secrecy()
 
 
+@pytest.mark.parametrize("text", ["", "\n", "5f" * 31, "guess", "5F" * 32, "5f" * 32 + "0"])
+def test_a_damaged_secret_is_refused(data_dir: DataDir, text: str) -> None:
+    """A short one could be guessed."""
+    data_dir.make_folders()
+    data_dir.local_secret_file.touch(0o600)
+    data_dir.local_secret_file.write_text("5f" * 32 + "\n")
+    assert data_dir.read_local_secret() == "5f" * 32
+    data_dir.local_secret_file.write_text(text)
+    with pytest.raises(SettingsError, match="local-secret is damaged"):
+        data_dir.read_local_secret()
+
+
 def test_offline_folder_can_be_moved_away(data_dir: DataDir) -> None:
     data_dir.make_folders()
     data_dir.offline.rmdir()
