@@ -9,7 +9,7 @@ published later is left out. Only a folder that was finished and checked gets it
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,7 @@ from countermark.app.backup_files import (
     copy_file,
     failure,
     files_below,
+    hash_file,
     in_threads,
     make_parents,
     sync_folders,
@@ -41,7 +42,7 @@ from countermark.app.inspection import Inspection
 from countermark.app.instance import InstanceConfig, LogConfig
 from countermark.app.opening import open_instance
 from countermark.core.ct.static_ct import DATA_TILES
-from countermark.core.errors import InvariantBroken, NotFound, SettingsError
+from countermark.core.errors import FormatError, InvariantBroken, NotFound, SettingsError
 from countermark.core.tlog.bundles import BundleCodec
 from countermark.core.tlog.tiles import (
     CHECKPOINT_PATH,
@@ -186,7 +187,27 @@ class _Copier:
                 if not name.startswith(_NOT_COPIED)
             ]
             self._copy("copying the database", pieces)
+        try:
+            return RocksLogStore(self._folder / "db", read_only=True)
+        except InvariantBroken:
+            self._mend_database()
         return RocksLogStore(self._folder / "db", read_only=True)
+
+    def _mend_database(self) -> None:
+        """Cut off a last write that a power cut left in pieces, as the next start would.
+
+        Raises InvariantBroken if that is not what is wrong.
+        """
+        database = self._folder / "db"
+        RocksLogStore(database).close()
+        self.files.clear()
+        for name in list(files_below(database)):
+            if name.startswith(_NOT_COPIED):
+                (database / name).unlink()
+                continue
+            (database / name).chmod(SECRET)
+            size, digest = hash_file(database / name, lambda _: None)
+            self.files.append(BackedUpFile(f"db/{name}", size, digest))
 
     def copy_rest(
         self,
@@ -320,6 +341,8 @@ def _log_pieces(source: Path, log: LogConfig, stood: BackedUpLog) -> Iterator[Pi
 
 def _partial(objects: FileObjectStore, name: TileName | BundleName, codec: BundleCodec) -> bytes:
     """A partial, or the start of a wider one that took its place."""
+    with suppress(NotFound):
+        return objects.fetch(name.path)
     for _ in range(_TRIES):
         try:
             data = fetch_wide(objects, name)
@@ -327,5 +350,8 @@ def _partial(objects: FileObjectStore, name: TileName | BundleName, codec: Bundl
             continue
         if isinstance(name, TileName):
             return data[: name.byte_length]
-        return b"".join(map(codec.frame, codec.split(data)[: name.width]))
+        try:
+            return b"".join(map(codec.frame, codec.split(data)[: name.width]))
+        except FormatError as error:
+            raise InvariantBroken(f"what replaced {name.path} is damaged: {error}") from error
     raise InvariantBroken(f"{name.path} is missing, and so is everything wider")

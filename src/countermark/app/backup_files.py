@@ -147,7 +147,7 @@ def read_manifest(backup: Path) -> Manifest:
 def check_names(backup: Path, manifest: Manifest) -> None:
     """That the files of the backup are exactly those of its manifest. Raises FormatError.
 
-    Sizes and hashes are not looked at; symbolic links are taken for neither file nor folder.
+    Sizes and hashes are not looked at. A symbolic link to a folder is no folder.
     """
     listed = {file.path for file in manifest.files}
     found = {path for path in files_below(backup) if path != BACKUP_MANIFEST}
@@ -161,10 +161,7 @@ def check_hashes(backup: Path, files: Sequence[BackedUpFile], watch: Watch) -> N
     """Read all files and compare them with the manifest. Raises FormatError, OSError."""
 
     def check(file: BackedUpFile) -> None:
-        with (backup / file.path).open("rb") as source:
-            digest = hashlib.sha256()
-            size = _pump(source.read, digest.update, watch.advance)
-        compare(backup, file, size, digest.hexdigest())
+        compare(backup, file, *hash_file(backup / file.path, watch.advance))
 
     for _ in in_threads(check, files):
         pass
@@ -178,6 +175,14 @@ def compare(backup: Path, file: BackedUpFile, size: int, sha256: str) -> None:
         )
     if sha256 != file.sha256:
         raise FormatError(str(backup / file.path), "is not what was backed up: its hash differs")
+
+
+def hash_file(path: Path, advance: Advance) -> tuple[int, str]:
+    """Size and SHA-256 of one file. Raises OSError."""
+    with path.open("rb") as source:
+        digest = hashlib.sha256()
+        size = _pump(source.read, digest.update, advance)
+    return size, digest.hexdigest()
 
 
 def files_below(folder: Path, before: str = "") -> Iterator[str]:

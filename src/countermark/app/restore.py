@@ -121,6 +121,7 @@ def _fill(
     backup: Path, manifest: Manifest, data_dir: DataDir, watch: Watch, passphrase: bytes | None
 ) -> None:
     """Copy everything and check it on the way."""
+    data_dir.check_secrecy()
     check_space(data_dir.path, manifest.total_bytes)
     make_parents(data_dir.path, (file.path for file in manifest.files), public=True)
     watch.begin("copying the backup", manifest.total_bytes)
