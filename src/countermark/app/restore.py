@@ -3,7 +3,7 @@
 
 The world may have seen more of the old logs than the backup holds. Going on with them would give
 an index a second time to another entry, and nothing in the embedded store can prove that there was
-nothing more: answers go out before objects are written. So they take no entry any more (ADR 13).
+nothing more: answers go out before objects are written. So they take no entry any more (ADR 16).
 
 Everything is made in place behind a marker, and the version file is written last. Killed at any
 point, a run leaves a directory that nothing but the next `restore` touches, or a complete instance.
