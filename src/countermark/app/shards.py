@@ -45,7 +45,8 @@ from countermark.trust.repository import TufRepository
 
 _LEAP: Final = 100_000
 """Versions of TUF metadata that a restored instance passes over: one is signed daily and at
-every start, so no backup is that old."""
+every start, so no backup is that old. One for each minute of its life comes on top: a second
+restore from the same backup then passes over what the first restored instance has signed."""
 
 
 def open_next_shards(
@@ -94,7 +95,8 @@ def open_next_shards(
         targets = write_trust_files(data_dir, planned, keys)
         repository = TufRepository.open(FileObjectStore(data_dir.tuf), keys.signer(TUF_KEY))
         now = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
-        repository.publish(targets, now, skip=_LEAP if restored else 0)
+        minutes = max(0, int((now - config.created).total_seconds())) // 60
+        repository.publish(targets, now, skip=_LEAP + minutes if restored else 0)
         save_instance(data_dir.instance_file, planned)
     note.unlink()
     sync_folder(data_dir.path)

@@ -18,13 +18,15 @@ from countermark.app.init import Passphrases, initialise
 from countermark.app.inspection import Inspection
 from countermark.app.keyring import KeyRing
 from countermark.app.opening import open_instance
+from countermark.app.restore import restore
 from countermark.app.settings import Settings
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import FormatError, InvariantBroken, SettingsError
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.system import SystemClock, SystemEntropy
 from countermark.trust.repository import TufRepository
-from tests.support.backups import URL, back_up, contents, new_instance, restore_into
+from tests.support.backups import URL, Seen, back_up, contents, new_instance, restore_into
+from tests.support.logs import ManualClock
 
 
 @pytest.fixture(autouse=True)
@@ -279,6 +281,20 @@ def test_twice_from_one_backup_is_never_the_same_instance(made: Path, tmp_path: 
         a, b = first.open_log(kind), second.open_log(kind)
         assert a.origin != b.origin
         assert a.name != b.name
+
+
+def test_second_restore_is_newer_than_whatever_the_first_one_signed(
+    made: Path, tmp_path: Path
+) -> None:
+    """Clients refuse TUF metadata that is older than what they saw."""
+    now_ms = SystemClock().now_ms()
+    versions = []
+    for number, days in enumerate((1, 31)):
+        data_dir = DataDir.at(tmp_path / str(number))
+        clock = ManualClock(now_ms + days * 86_400_000)
+        restore(made, data_dir, clock, SystemEntropy(), Seen(), print)
+        versions.append(_repository(data_dir).timestamp_version)
+    assert versions[1] >= versions[0] + 30 * 24 * 60
 
 
 def _change_manifest(backup: Path, **changes: object) -> None:
