@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the contract suite cannot see: readers in other processes, writers in several threads."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,19 @@ def test_a_reader_touches_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         FileObjectStore(tmp_path / "absent", read_only=True).fetch("x")
     assert not (tmp_path / "absent").exists()
+
+
+def test_nobody_else_may_write_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = FileObjectStore(tmp_path / "log")
+        store.put_all([("tile/0/000", b"tile")])
+        store.replace("checkpoint", b"head")
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "log", *(tmp_path / "log").rglob("*")]
+    assert len(paths) > 5
+    assert [path for path in paths if path.stat().st_mode & 0o022] == []
 
 
 def test_writers_in_several_threads_do_not_mix_their_files(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from countermark.core.errors import (
 
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 _INCOMING = ".incoming"  # not a possible path of an object
+_FOLDER, _FILE = 0o755, 0o644  # at most, whatever the umask lets through
 # The process or the machine has too much in hand; it says nothing of the file.
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -48,9 +49,9 @@ class FileObjectStore:
         if read_only:
             return
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(_FOLDER, parents=True, exist_ok=True)
             shutil.rmtree(self._incoming, ignore_errors=True)
-            self._incoming.mkdir()
+            self._incoming.mkdir(_FOLDER)
         except OSError as error:
             raise Unavailable(f"objects cannot be written: {error}") from error
 
@@ -145,7 +146,8 @@ class FileObjectStore:
         incoming = [self._incoming / str(number) for number in range(len(objects))]
         try:
             for file, (_, data) in zip(incoming, objects, strict=True):
-                file.write_bytes(data)
+                with open(file, "wb", opener=_open_file) as opened:
+                    opened.write(data)
         except OSError as error:  # a full disk: nothing was changed yet
             raise Unavailable(f"objects cannot be written: {error}") from error
         try:
@@ -168,8 +170,12 @@ class FileObjectStore:
     def _make_folder(self, folder: Path, changed: set[Path]) -> None:
         if not folder.is_dir():
             self._make_folder(folder.parent, changed)
-            folder.mkdir()
+            folder.mkdir(_FOLDER)
             changed.add(folder.parent)
+
+
+def _open_file(path: str, flags: int) -> int:
+    return os.open(path, flags, _FILE)
 
 
 def _unreadable(path: Path, error: OSError) -> CountermarkError:
