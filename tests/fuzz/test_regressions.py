@@ -35,11 +35,23 @@ def _checkpoint_of_a_long_name() -> None:
     verify(changed, BytesArtifact(ARTIFACT), forge.trusted_root(), UnsafeAnyIdentity())
 
 
+def _log_of_a_long_url() -> None:
+    log = Forge().trusted_root().tlogs[0]
+    assert log._replace(base_url=LONG, key_details=LONG).public_key
+
+
+def _authority_of_a_long_url() -> None:
+    authority = Forge().trusted_root().certificate_authorities[0]
+    assert authority._replace(uri=LONG, chain=(b"x",)).certificates
+
+
 @pytest.mark.parametrize(
     "parse",
     [
         _entry_of_a_long_kind,
         _checkpoint_of_a_long_name,
+        _log_of_a_long_url,
+        _authority_of_a_long_url,
         lambda: parse_pem_certificates(encode_pem(LONG, b"x")),
         lambda: PublicKey.from_pem(encode_pem(LONG, b"x")),
         lambda: parse_signing_cert_response(
@@ -52,7 +64,7 @@ def _checkpoint_of_a_long_name() -> None:
             ).encode()
         ),
     ],
-    ids=["kind", "checkpoint", "certificates", "key", "chain"],
+    ids=["kind", "checkpoint", "log", "authority", "certificates", "key", "chain"],
 )
 def test_errors_do_not_repeat_long_texts(parse: Callable[[], object]) -> None:
     with pytest.raises(CountermarkError) as caught:

@@ -78,7 +78,7 @@ class TransparencyLog(NamedTuple):
     @property
     def public_key(self) -> PublicKey:
         """The log's key. Raises FormatError or AlgorithmRefused if it cannot be used."""
-        return _public_key(self.key_bytes, self.key_details, f"key of log {self.base_url}")
+        return _public_key(self.key_bytes, self.key_details, f"key of log {self.base_url[:200]}")
 
 
 class CertificateAuthority(NamedTuple):
@@ -160,13 +160,13 @@ def _public_key(data: bytes, details: str, what: str) -> PublicKey:
         return PublicKey.from_spki(der.sequence(algorithm, der.bit_string(data)), what)
     key = PublicKey.from_spki(data, what)
     if key.details != details:
-        raise AlgorithmRefused(f"{what} is {key.details}, declared as {details}")
+        raise AlgorithmRefused(f"{what} is {key.details}, declared as {details[:80]}")
     return key
 
 
 @lru_cache(maxsize=256)
 def _certificates(chain: tuple[bytes, ...], uri: str) -> tuple[Certificate, ...]:
-    return tuple(Certificate.parse(data, f"chain of {uri}") for data in chain)
+    return tuple(Certificate.parse(data, f"chain of {uri[:200]}") for data in chain)
 
 
 def _logs(tree: JSONObject, name: str) -> tuple[TransparencyLog, ...]:
