@@ -36,11 +36,11 @@ def checkpoint_folder(data_dir: DataDir) -> Iterator[Path]:
             busy = Conflict(f"another backup of {data_dir.path} is being made")
             busy.add_note("try again when it is done")
             raise busy from error
-        shutil.rmtree(folder / CURRENT, ignore_errors=True)
+        _clear(folder)
         try:
             yield folder / CURRENT
         finally:
-            shutil.rmtree(folder / CURRENT, ignore_errors=True)
+            _clear(folder)
     finally:
         os.close(descriptor)
 
@@ -50,3 +50,9 @@ def clear_checkpoints(data_dir: DataDir) -> None:
     if data_dir.checkpoints.exists():
         with suppress(Conflict), checkpoint_folder(data_dir):
             pass
+
+
+def _clear(folder: Path) -> None:
+    # RocksDB makes a checkpoint under a name of its own first.
+    for left in folder.iterdir():
+        shutil.rmtree(left, ignore_errors=True)

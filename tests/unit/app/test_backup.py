@@ -152,12 +152,12 @@ def test_what_a_killed_backup_left_is_replaced(data_dir: DataDir, target: Path) 
     left = target.with_name("today.unfinished")
     (left / "db").mkdir(parents=True)
     (left / "db" / "CURRENT").write_bytes(b"half")
-    stale = data_dir.checkpoints / "current"
-    stale.mkdir(parents=True)
-    (stale / "000001.sst").touch()
+    for name in ("current", "current.tmp"):
+        (data_dir.checkpoints / name).mkdir(parents=True)
+        (data_dir.checkpoints / name / "000001.sst").touch()
     back_up(data_dir, target)
     assert not left.exists()
-    assert not stale.exists()
+    assert list(data_dir.checkpoints.iterdir()) == []
 
 
 def test_a_folder_of_somebody_else_is_left_alone(data_dir: DataDir, target: Path) -> None:
