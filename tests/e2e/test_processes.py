@@ -127,9 +127,12 @@ def test_workers_that_start_while_the_keeper_hangs_answer(instance: Instance) ->
             return len(names) == 2 and not any(found[name].pid in gone for name in names)
 
         instance.wait("back", both_are_back)
-        status, body = _get(instance, "/healthz")
+        status, body = _get(instance, "/api/v1/log")
         assert (status, json.loads(body)["error"]) == (503, "unavailable")
         assert b"starting" in body
+        # Alive, for whoever starts again what is not; but not ready for work.
+        assert _get(instance, "/healthz")[0] == 200
+        assert _get(instance, "/readyz")[0] == 503
     finally:
         keeper.send_signal(signal.SIGCONT)
     instance.wait("ready", instance.is_ready)

@@ -58,5 +58,5 @@ _launches = st.builds(
 
 @given(_launches, st.text(), st.lists(st.integers(0, 1000), max_size=2))
 def test_what_a_process_is_told_round_trips(launch: Launch, name: str, fds: list[int]) -> None:
-    child = Child(launch, name, 3, fds)
+    child = Child(launch, name, 3, 4, fds, fds)
     assert Child.parse(child.serialize()) == child

@@ -22,7 +22,7 @@ class SmallDisk:
     def mount(cls, path: Path, size: str) -> Iterator["SmallDisk"]:
         """Mount one; skips the test where that is not allowed. `size` as tmpfs takes it: 40m."""
         path.mkdir(parents=True)
-        done = _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
+        done = _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(path))
         if done.returncode:
             pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
         try:

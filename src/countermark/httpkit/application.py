@@ -75,7 +75,7 @@ class Application:
         except asyncio.CancelledError:  # a stop that would wait no longer
             await _stopped()(scope, receive, send)
         except Exception:
-            _logger.exception("request failed: %s", scope["path"])
+            _logger.exception("request failed", extra={"endpoint": scope.get(ENDPOINT, OTHER)})
             body = problem_body(500, "Internal error")
             await json_bytes_reply(body, 500)(scope, receive, send)
         finally:

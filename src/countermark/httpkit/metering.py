@@ -8,7 +8,6 @@ text must not make new series, nor get into logs.
 import ipaddress
 import logging
 import re
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,8 +22,6 @@ _METHODS: Final = frozenset(("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", 
 _LIMITS: Final = frozenset((408, 413, 414, 431, 503))
 _REQUEST_ID_CHARS: Final = 64
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._:-]")
-_BOUNDS: Final = catalogue.HTTP_DURATION.bounds
-_SUM: Final = len(_BOUNDS) + 1
 
 _access = logging.getLogger("access")
 
@@ -62,11 +59,9 @@ class RequestMeter:
         places = self._places.get(key)
         if places is None:
             places = self._places[key] = self._made(*key)
-        values = self._region.values
         requests, duration = places
-        values[requests] += 1.0
-        values[duration + bisect_left(_BOUNDS, seconds)] += 1.0
-        values[duration + _SUM] += seconds
+        self._region.values[requests] += 1.0
+        self._region.add_to(duration, catalogue.HTTP_DURATION, seconds)
         if status in _LIMITS:
             self._region.count(catalogue.HTTP_REFUSED, str(status))
         if self._access_log:

@@ -3,7 +3,7 @@
 
 Modules use `logging` as ever, with further facts as ``extra={…}``; this module gives the lines
 their form: text to stderr for people, JSON to stdout for machines. Never logged: tokens, keys,
-bodies, paths and queries of requests. ERROR means that a person must act.
+bodies. ERROR means that a person must act.
 
 Some messages quote foreign text. Whatever it holds, a line stays one line and a terminal sees no
 control character: text escapes everything that is not printable, JSON everything beyond ASCII.

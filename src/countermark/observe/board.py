@@ -85,7 +85,10 @@ class Region:
 
     def observe(self, family: Family, value: float, *labels: str) -> None:
         """Add to a histogram: to the bucket that `value` falls into, and to the sum."""
-        place = self.series(family, *labels)
+        self.add_to(self.series(family, *labels), family, value)
+
+    def add_to(self, place: int, family: Family, value: float) -> None:
+        """The same for a busy histogram, whose place is known."""
         bounds = family.bounds
         self.values[place + bisect_left(bounds, value)] += 1.0
         self.values[place + len(bounds) + 1] += value

@@ -138,8 +138,33 @@ def test_what_processes_are_told_survives_the_journey() -> None:
         listeners=[[4, 5], [6]],
         issuers=[Issuer("https://a", "email"), Issuer("https://b", "email", "x", "/f")],
         development=True,
+        metrics_listeners=[[7], [8]],
         greeting="two\nlines",
     )
-    child = Child(launch, "worker-2", 9, [6])
+    child = Child(launch, "worker-2", 9, 10, [6], [8])
     assert Launch.parse(launch.serialize()) == launch
     assert Child.parse(child.serialize()) == child
+    assert launch.names == ["supervisor", "keeper", "worker-1", "worker-2"]
+    assert launch.sockets == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", None),
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("localhost:1", ("localhost", 1)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_metrics_have_an_address(text: str, address: tuple[str, int] | None) -> None:
+    assert load_settings(None, {"metrics_listen": text}).metrics_address == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9464", ":9464", "host", "host:", "host:0", "host:65536", "host:x", "u@host:1/x", "[:1"],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="metrics_listen must be HOST:PORT"):
+        load_settings(None, {"metrics_listen": text})
