@@ -14,19 +14,10 @@ from typing import TypeAlias
 
 from countermark.core.errors import FormatError, InvariantBroken
 from countermark.core.tlog.checkpoint import Checkpoint
-from countermark.core.tlog.integrate import GrowingTree, TreeView
-from countermark.core.tlog.merkle import HASH_BYTES
-from countermark.core.tlog.tiles import (
-    CHECKPOINT_PATH,
-    TILE_WIDTH,
-    BundleName,
-    TileName,
-    changed_tiles,
-    partial_tiles,
-    widest,
-)
+from countermark.core.tlog.tiles import CHECKPOINT_PATH, TILE_WIDTH, BundleName
 from countermark.ports.log_store import EntryRow, Head, LogStore, StagedLeaf
 from countermark.ports.objects import ObjectStore
+from countermark.tilelog.audit import TreeAudit
 from countermark.tilelog.personality import Auditor
 from countermark.tilelog.problems import Problem, Problems, TooManyProblems
 from countermark.tilelog.published import PublishedObjects
@@ -97,11 +88,11 @@ class _Fsck:
         self._with_rows = rows
         self._head = store.head(name)
         self._published = store.published_size(name)
-        self._tree = GrowingTree()
         self._last_time_ms = 0
         self._public_note = b""
         self._problems = Problems()
         self._public = PublishedObjects(objects, self._problems)
+        self._tree = TreeAudit(auditor.codec, self._public, self._problems, self._published)
 
     def run(self, progress: Progress | None) -> FsckReport:
         root_hash = None
@@ -135,13 +126,11 @@ class _Fsck:
         self._public.check_strays(self._codec.directory, head.tree_size)
         if self._tree.size != head.tree_size:
             return None
-        view = self._tree.view()
-        for name in partial_tiles(head.tree_size):
-            self._check_tile(name, view)
+        root_hash = self._tree.finish()
         self._problems.expect(
-            view.root_hash == head.root_hash, "head", "has another root hash than the log"
+            root_hash == head.root_hash, "head", "has another root hash than the log"
         )
-        return view.root_hash
+        return root_hash
 
     # --- records and what derives from them -------------------------------------------------
 
@@ -166,6 +155,7 @@ class _Fsck:
                     name.path, f"holds {len(records)} records instead of {widths[0]}"
                 )
                 return None
+        read = needed if len(records) == needed else 0
         records = records[:needed]
         staged = self._store.staged(self._name, start + needed, end)
         records += [leaf.record for leaf in staged]
@@ -176,37 +166,29 @@ class _Fsck:
             return None
         if self._with_rows:
             self._check_staged(staged)
-        self._public.compare(name, stored, lambda width: self._frames(records[:width]), end - start)
-        return records
 
-    def _frames(self, records: Sequence[bytes]) -> bytes:
-        return b"".join(map(self._codec.frame, records))
+        def content(width: int) -> bytes:
+            if width == read:  # that is where the records are from
+                return stored[width]
+            return b"".join(map(self._codec.frame, records[:width]))
+
+        self._public.compare(name, stored, content, end - start)
+        return records
 
     def _check_hashes(
         self, start: int, records: Sequence[bytes], public: Checkpoint | None
     ) -> None:
-        tree, leaf_hash = self._tree, self._codec.leaf_hash
-        try:
-            hashes = list(map(leaf_hash, records))
-        except FormatError as error:
-            self._problems.report(f"entries from {start}", str(error))
-            return
-        if public is not None and start < public.tree_size <= start + len(hashes):
+        if public is not None and start < public.tree_size <= start + len(records):
             last = public.tree_size - start
-            tree.append(hashes[:last])
-            self._problems.expect(
-                tree.view().root_hash == public.root_hash,
-                CHECKPOINT_PATH,
-                "has another root hash than the log",
-            )
-            self._check_public_signature(public, records[last - 1])
-        tree.append(hashes[tree.size - start :])
-        full = [name for name in changed_tiles(start, tree.size) if name.width == TILE_WIDTH]
-        if full:
-            view = tree.view()
-            for name in full:
-                self._check_tile(name, view)
-            tree.forget(tree.size)
+            root_hash = self._tree.root_with(records[:last])
+            if root_hash is not None:
+                self._problems.expect(
+                    root_hash == public.root_hash,
+                    CHECKPOINT_PATH,
+                    "has another root hash than the log",
+                )
+                self._check_public_signature(public, records[last - 1])
+        self._tree.append(records)
 
     def _check_public_signature(self, public: Checkpoint, last: bytes) -> None:
         """Check a published checkpoint that is older than the head; `last` is its last record."""
@@ -215,16 +197,6 @@ class _Fsck:
             if row is not None:  # a round's head has the time of its leaves
                 head = Head(public.tree_size, public.root_hash, row.time_ms, self._public_note)
                 self._auditor.check_head(head)
-
-    def _check_tile(self, name: TileName, view: TreeView) -> None:
-        full = TileName(name.level, name.index)
-        content = view.tile(name)
-        stored = self._public.stored(full)
-        needed = widest(name.level, name.index, self._published)
-        self._problems.expect(
-            not needed or any(width >= needed for width in stored), full.path, "is missing"
-        )
-        self._public.compare(full, stored, lambda width: content[: width * HASH_BYTES], name.width)
 
     def _check_rows(self, start: int, records: Sequence[bytes]) -> None:
         """Check what the database says of the entries, and what the log promised about them."""

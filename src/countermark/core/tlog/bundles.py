@@ -5,12 +5,16 @@
 be longer than 65,535 bytes. Certificate-transparency logs bring the codec of static-ct-api.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from hashlib import sha256
+from typing import Final, Protocol
 
 from countermark.core.errors import FormatError
 from countermark.core.tlog.merkle import leaf_hash
+
+_LENGTHS: Final = {2: struct.Struct(">H"), 4: struct.Struct(">I")}
 
 
 class BundleCodec(Protocol):
@@ -36,6 +40,10 @@ class BundleCodec(Protocol):
 
     def leaf_hash(self, record: bytes) -> bytes:
         """The Merkle leaf hash of a record. Raises FormatError if it is no record."""
+        ...
+
+    def leaf_hashes(self, records: Sequence[bytes]) -> list[bytes]:
+        """Those of many. Raises FormatError as `leaf_hash` does."""
         ...
 
 
@@ -65,12 +73,14 @@ class LengthPrefixed:
         """The records of a bundle, each bounded by `max_record_bytes`. Raises FormatError."""
         records: list[bytes] = []
         position, end, size, maximum = 0, len(bundle), self.length_bytes, self.max_record_bytes
-        read_length = int.from_bytes
+        read_length = _LENGTHS[size].unpack_from
         while position < end:
             start = position + size
-            length = read_length(bundle[position:start])
+            if start > end:
+                raise FormatError("entry bundle", "ends inside a record")
+            (length,) = read_length(bundle, position)
             position = start + length
-            if position > end or start > end:
+            if position > end:
                 raise FormatError("entry bundle", "ends inside a record")
             if length > maximum:
                 raise FormatError("entry bundle", f"holds a record of {length} bytes")
@@ -80,6 +90,11 @@ class LengthPrefixed:
     def leaf_hash(self, record: bytes) -> bytes:
         """SHA-256 over 0x00 and the record."""
         return leaf_hash(record)
+
+    def leaf_hashes(self, records: Sequence[bytes]) -> list[bytes]:
+        """See `BundleCodec`."""
+        # Inlined: an audit does this for every entry there is.
+        return [sha256(b"\x00" + record).digest() for record in records]
 
 
 ENTRIES = LengthPrefixed("entries", 2, 0xFFFF)

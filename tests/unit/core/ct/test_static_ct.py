@@ -42,6 +42,8 @@ def test_tile_is_its_leaves() -> None:
 def test_leaf_hash_is_of_the_merkle_tree_leaf() -> None:
     leaf = b"\x00" + b"\x00\x00" + X509.timestamped.serialize()
     assert DATA_TILES.leaf_hash(X509.serialize()) == hashlib.sha256(leaf).digest()
+    records = [PRECERT.serialize(), X509.serialize()]
+    assert DATA_TILES.leaf_hashes(records) == list(map(DATA_TILES.leaf_hash, records))
 
 
 def test_record_that_is_too_long_for_a_tile() -> None:
