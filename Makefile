@@ -8,13 +8,14 @@ TOOLS := $(or $(COUNTERMARK_TOOLS),$(HOME)/.cache/countermark-tools)
 PYTEST_WORKERS ?= 2
 KILLS ?= 1000
 SEED ?= 20261122
+HTTP_CASES ?= 100
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fault fuzz bench lock clean
+.PHONY: help demo test check format fault fuzz fuzz-http bench lock clean
 
 help: ## list these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: $(VENV)/.server ## sign and verify a real file against an instance of its own
 	@$(BIN)/countermark demo $(FILE)
@@ -40,6 +41,10 @@ fault: $(VENV)/.dev ## the long kill test: make fault KILLS=1000 SEED=1
 fuzz: $(VENV)/.fuzz ## property tests with many more examples, then every parser: make fuzz FUZZ_SECONDS=60
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/property
 	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
+	@$(MAKE) --no-print-directory fuzz-http
+
+fuzz-http: $(VENV)/.dev ## every HTTP interface, by its OpenAPI document: make fuzz-http HTTP_CASES=100
+	COUNTERMARK_HTTP_CASES=$(HTTP_CASES) COUNTERMARK_SEED=$(SEED) $(BIN)/python -m pytest -s tests/e2e/test_openapi_attack.py
 
 bench: $(VENV)/.dev ## the figures of docs/measurements, beside their floors and peers
 	@COUNTERMARK_TOOLS=$(TOOLS) scripts/install-peers
