@@ -216,3 +216,25 @@ def test_any_reply(data: bytes) -> None:
         with contextlib.suppress(FormatError):
             parse(data)
     assert len(wire.parse_error(data)) <= len(data)
+
+
+def outcome(content: bytes) -> object:
+    try:
+        return read_verifier(content)
+    except EntryRejected as error:
+        return str(error)
+
+
+@st.composite
+def respelled(draw: st.DrawFn, pem: bytes) -> bytes:
+    """A PEM with something put in place of a few of its bytes."""
+    start = draw(st.integers(0, len(pem)))
+    end = min(len(pem), start + draw(st.integers(0, 66)))
+    put = draw(st.sampled_from([b"", b"\n", b" ", b"=", b"A", b"-", b"\r\n", b"==", pem[end:]]))
+    return pem[:start] + put + pem[end:]
+
+
+@given(st.sampled_from([KEY.pem.encode(), CERTIFICATE.encode()]).flatmap(respelled))
+def test_shortest_way_of_reading_a_pem_tells_the_same(content: bytes) -> None:
+    """White space before it is dropped, but takes the longer way."""
+    assert outcome(content) == outcome(b"\n" + content)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hashedrekord 0.0.1 as clients submit it: read, verified, and turned into the canonical body."""
 
-from base64 import b64encode
+from binascii import b2a_base64
 from typing import Final
 
 import msgspec
@@ -83,12 +83,12 @@ def parse_proposal(spec: bytes | msgspec.Raw) -> CanonicalEntry:
     # Only now: upstream reports a bad signature before a combination that is not allowed.
     if _ALLOWED[verifier.key.details] != hash_name:
         raise EntryRejected("entry algorithms are not allowed")
-    body = body_of_base64(
-        hash_name, digest_hex, b64encode(signature_bytes).decode("ascii"), verifier.pem_base64
-    )
-    keys = dict.fromkeys(verifier.search_keys)
-    keys[search_key(f"{hash_name}:{digest_hex}")] = None
-    return CanonicalEntry(KIND, VERSION, body, tuple(keys))
+    encoded = b2a_base64(signature_bytes, newline=False).decode("ascii")
+    body = body_of_base64(hash_name, digest_hex, encoded, verifier.pem_base64)
+    keys, of_digest = verifier.search_keys, search_key(f"{hash_name}:{digest_hex}")
+    if of_digest not in keys:
+        keys = (*keys, of_digest)
+    return CanonicalEntry(KIND, VERSION, body, keys)
 
 
 def _required(proposal: _Spec) -> tuple[str, str, str, str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a signed entry timestamp (SET, v1's promise of inclusion) signs."""
 
-from base64 import b64encode
+from binascii import b2a_base64
 
 
 def set_message(body: bytes, integrated_time: int, log_id: bytes, log_index: int) -> bytes:
@@ -14,7 +14,7 @@ def set_message(body: bytes, integrated_time: int, log_id: bytes, log_index: int
         log_index: the global index, across all shards of the log.
     """
     return b'{"body":"%b","integratedTime":%d,"logID":"%b","logIndex":%d}' % (
-        b64encode(body),
+        b2a_base64(body, newline=False),
         integrated_time,
         log_id.hex().encode("ascii"),
         log_index,

@@ -33,6 +33,7 @@ _LABELS: Final = tuple(
     for label in ("PUBLIC KEY", "CERTIFICATE")
 )
 _SAN_OID: Final = der.oid("2.5.29.17")
+_CRITICAL: Final = b"\x01\x01\xff"
 _FULCIO_NAME_OID: Final = der.oid("1.3.6.1.4.1.57264.1.7")
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _OTHER_NAME, _EMAIL, _DNS, _URI, _IP = 0xA0, 0x81, 0x82, 0x86, 0x87
@@ -173,23 +174,36 @@ def _key_and_names(certificate: bytes) -> tuple[bytes, list[str]]:
     start, _ = _content(certificate, 0)
     position, end = _content(certificate, start)
     if certificate[position] == _VERSION:  # absent in X.509 v1
-        _, position = _content(certificate, position)
+        position = _end(certificate, position)
     for _ in range(5):  # serial, algorithm, issuer, validity, subject
-        _, position = _content(certificate, position)
+        position = _end(certificate, position)
     spki_start = position
-    _, position = _content(certificate, position)
+    position = _end(certificate, position)
     spki = certificate[spki_start:position]
     while position < end and certificate[position] != _EXTENSIONS:  # the unique identifiers of 1993
-        _, position = _content(certificate, position)
+        position = _end(certificate, position)
     if position >= end:
         return spki, []
     position, _ = _content(certificate, position)
     position, end = _content(certificate, position)
     while position < end:
-        start, position = _content(certificate, position)
+        start, length = position + 2, certificate[position + 1]
+        if length < 0x80:  # in place of a call, for the dozen or two that a signer's has
+            position = start + length
+        else:
+            start, position = _content(certificate, position)
         if certificate.startswith(_SAN_OID, start):
-            return spki, list(_alternative_names(certificate[start:position]))
+            return spki, _alternative_names(certificate[start:position])
     return spki, []
+
+
+def _end(data: bytes, position: int) -> int:
+    """Where the DER element at `position` ends."""
+    length = data[position + 1]
+    if length < 0x80:
+        return position + 2 + length
+    start = position + 2 + (length & 0x7F)
+    return start + int.from_bytes(data[position + 2 : start])
 
 
 def _content(data: bytes, position: int) -> tuple[int, int]:
@@ -203,8 +217,21 @@ def _content(data: bytes, position: int) -> tuple[int, int]:
     return start, start + length
 
 
-def _alternative_names(extension: bytes) -> Iterator[str]:
+def _alternative_names(extension: bytes) -> list[str]:
     """The names that Rekor indexes; names of other kinds are passed over."""
+    # A signer's certificate has one name, and it is short: nothing of it need be searched.
+    start = len(_SAN_OID)
+    if extension.startswith(_CRITICAL, start):
+        start += len(_CRITICAL)
+    size = len(extension) - start
+    if 6 <= size < 0x82 and extension[start : start + 4] == bytes((0x04, size - 2, 0x30, size - 4)):
+        tag, length = extension[start + 4 : start + 6]
+        if length == size - 6 and tag in (_EMAIL, _DNS, _URI):
+            return [_ascii(extension[start + 6 :])]
+    return list(_any_alternative_names(extension))
+
+
+def _any_alternative_names(extension: bytes) -> Iterator[str]:
     what = "subject alternative name"
     fields = der.Reader(extension, what)
     fields.read(der.OID)

@@ -191,7 +191,7 @@ def _proposal(proposed: _Proposed) -> Proposal:
     if len(version) > _MAX_VERSION_CHARS or not _VERSION.fullmatch(version):
         message = f"apiVersion in body should match '{_VERSION_PATTERN}'"
         raise BadRequest(422, PATTERN, message)
-    if bytes(spec) in (b"", b"null"):
+    if len(spec) <= len(b"null") and bytes(spec) in (b"", b"null"):
         raise _required("spec", "body")
     return Proposal(kind, version, spec)
 

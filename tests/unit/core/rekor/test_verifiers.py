@@ -88,6 +88,20 @@ def test_names_of_a_certificate() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 2, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 300])
+def test_one_name_of_any_length(size: int) -> None:
+    text = "u" * size
+    for kind in (x509.UniformResourceIdentifier, x509.DNSName, x509.RFC822Name):
+        assert names(kind(text)) == (search_key(text),)
+    assert names(x509.IPAddress(ipaddress.ip_address("10.0.0.1"))) == (search_key("10.0.0.1"),)
+
+
+def test_a_name_that_is_no_text() -> None:
+    good = certificate(KEY, [x509.DNSName("example.com")]).public_bytes(Encoding.DER)
+    bad = good.replace(b"example.com", b"ex\xe4mple.com")
+    assert "is not an IA5String" in refusal(encode_pem("CERTIFICATE", bad))
+
+
 def test_chain_is_kept_whole() -> None:
     pem = pem_of(LEAF, ROOT.certificate)
     verifier = read_verifier(pem.encode())
