@@ -21,6 +21,7 @@ _DEEP = (
     "POST /api/v1/log/entries/retrieve",
     "POST /ctlog/{log}/ct/v1/add-chain",
     "POST /oidc/auth",
+    "POST /oidc/token",
     "POST /oidc/local-token",
 )
 """Operations that say yes only to what holds: the attack must have got that far."""

@@ -106,11 +106,12 @@ def _code() -> str:
         "code_challenge_method": "S256",
         "email": EMAIL,
     }
-    headers = {"content-type": "application/x-www-form-urlencoded", "origin": URL}
+    origin = f"http://127.0.0.1:{_PORT}"  # where the client goes
+    headers = {"content-type": "application/x-www-form-urlencoded", "origin": origin}
     client = Client(_PORT)
     _, answered, _ = client.ask("POST", "/oidc/auth", urlencode(form).encode(), headers)
     client.close()
-    return parse_qs(urlsplit(answered.get("location", "")).query).get("code", [""])[0]
+    return parse_qs(urlsplit(answered["location"]).query)["code"][0]
 
 
 def _base64(max_size: int = 96) -> st.SearchStrategy[str]:

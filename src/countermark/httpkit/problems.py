@@ -25,7 +25,7 @@ from countermark.core.errors import (
     VerificationError,
 )
 from countermark.httpkit.body import BodyTooLarge
-from countermark.httpkit.replies import BytesReply, json_bytes_reply
+from countermark.httpkit.replies import NO_STORE, BytesReply, json_bytes_reply
 
 STATUS: Final[dict[type[CountermarkError], int]] = {
     FormatError: 400,
@@ -74,7 +74,7 @@ def problem_body(status: int, message: str, slug: str = "") -> bytes:
 def unknown_path(scope: Scope) -> BytesReply:
     """404 for a path that nothing serves, as Rekor v1 words it."""
     message = f"path {scope['path'][:200]} was not found"
-    return json_bytes_reply(problem_body(404, message), 404)
+    return json_bytes_reply(problem_body(404, message), 404, NO_STORE)
 
 
 def wrong_method(scope: Scope, allowed: set[str]) -> BytesReply:

@@ -114,6 +114,7 @@ def test_unknown_paths_and_methods_are_json() -> None:
         {"code": 404, "message": "path /nowhere/ was not found"},
     )
     assert headers["content-type"] == "application/json"
+    assert headers["cache-control"] == "no-store"  # another version may serve it tomorrow
     for path, allowed in (
         ("/api/entries", "GET, HEAD, OPTIONS, POST"),
         ("/api/entries/x", "GET, HEAD"),
