@@ -59,8 +59,8 @@ class IdentityToken:
         """Take a token apart. Raises TokenRejected."""
         token = parse_token(text.strip())
         expires = token.claims.get("exp")
-        no_number = isinstance(expires, bool) or not isinstance(expires, int | float)
-        if no_number or abs(expires) > _MAX_TIME_S:
+        is_number = isinstance(expires, int | float) and not isinstance(expires, bool)
+        if expires is None or not is_number or abs(expires) > _MAX_TIME_S:
             raise TokenRejected("the identity token does not say when it expires")
         return cls(token.text, token.issuer, subject_to_sign(token.claims), float(expires))
 

@@ -92,7 +92,11 @@ def test_a_token_without_expiry_is_refused(issuer: LocalIssuer) -> None:
         IdentityToken.parse(issuer.token(exp=None))
 
 
-@pytest.mark.parametrize("expires", [10**400, True, "1", [1], -(10**400)])
+@pytest.mark.parametrize(
+    "expires",
+    [10**400, True, "1", [1], -(10**400)],
+    ids=["huge", "true", "text", "list", "hugely-negative"],
+)
 def test_an_expiry_that_is_no_time_is_refused(issuer: LocalIssuer, expires: object) -> None:
     with pytest.raises(TokenRejected, match="when it expires"):
         IdentityToken.parse(issuer.token(exp=expires))
