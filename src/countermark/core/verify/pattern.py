@@ -14,6 +14,7 @@ from countermark.core.errors import RequestRejected
 
 MAX_PATTERN_CHARS, MAX_NAME_CHARS = 1024, 4096
 _MAX_STATES = 2048
+_MAX_PARTS = 4 * _MAX_STATES
 _MAX_DEPTH = 64
 _REPEAT = re.compile(r"\{(\d{1,4})(?:(,)(\d{1,4})?)?\}", re.ASCII)
 # A set in a set, and what newer Pythons may take for an operation on sets, is not understood.
@@ -39,6 +40,7 @@ class Pattern:
         if len(text) > MAX_PATTERN_CHARS:
             raise RequestRejected(f"a pattern has more than {MAX_PATTERN_CHARS} characters")
         self._states: list[_State] = []
+        self._parts = 0
         self._flags = re.IGNORECASE if text.startswith("(?i)") else re.NOFLAG
         self._text = text.removeprefix("(?i)")
         self._tests: dict[str, re.Pattern[str]] = {}
@@ -146,6 +148,9 @@ class Pattern:
 
     def _one(self, position: int, then: int, depth: int) -> int:
         """The part that begins there, once."""
+        self._parts += 1  # a part may be empty, and so add no state
+        if self._parts > _MAX_PARTS:
+            raise self._fault("is too large")
         char = self._text[position]
         if char == "(":
             return self._alternatives(self._inside(position), then, depth + 1)[0]
