@@ -98,13 +98,13 @@ def test_running_instance_backed_up_lost_and_restored(tmp_path: Path) -> None:
 
     other = _restored(instance, backup, tmp_path / "other")
     _fsck(other)
-    check_certificates(other, before)
+    check_certificates(other.data_dir, before)
     # One history: each head that anybody saw, as far as the backup goes, is in the restored log.
     kept = Acknowledged(
         {name: entry for name, entry in everything.entries.items() if name not in lost},
         {size: root for size, root in everything.heads.items() if size <= sizes["rekor-v1-1"]},
     )
-    check_history(other, kept)
+    check_history(other.data_dir, kept)
     with other:
         check_entries(other, log, kept, kept.entries)
         verified = other.command(
