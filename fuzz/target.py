@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from countermark.core.errors import SettingsError
+
 MAX_MESSAGE_CHARS = 4 * 1024
 MAX_SECONDS = 1.0
 """CPU time for one input of at most `MAX_BYTES`, instrumented."""
@@ -49,7 +51,8 @@ class Refusals:
             return False
         message = str(error)
         message.encode("utf-8")  # a lone surrogate would break replies and logs
-        assert len(message) <= MAX_MESSAGE_CHARS, f"an error of {len(message)} characters"
+        if not isinstance(error, SettingsError):  # it lists every fault of a user's own file
+            assert len(message) <= MAX_MESSAGE_CHARS, f"an error of {len(message)} characters"
         return True
 
 
