@@ -5,9 +5,11 @@ The command line does this in its own process and then *becomes* the supervisor 
 that what it imported does not stay in memory beside the instance.
 """
 
+import contextlib
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,9 @@ from countermark.client.instances import home_dir, record_instance
 from countermark.core.errors import SettingsError
 from countermark.core.hosts import is_loopback
 
+_ENDING_S: Final = 15.0
+"""A little longer than children take to end without their supervisor."""
+_LOOK_AGAIN_S: Final = 0.05
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -47,6 +52,8 @@ def locked(data_dir: DataDir, *, restoring: bool = False) -> Iterator[int]:
         data_dir: which.
         restoring: take one whose restore was not finished, too.
 
+    An instance whose supervisor was killed may still be ending: that is waited for.
+
     Raises InUse if an instance runs on it, SettingsError if it is something else.
     """
     if not (restoring and data_dir.restoring_file.exists()):
@@ -57,15 +64,39 @@ def locked(data_dir: DataDir, *, restoring: bool = False) -> Iterator[int]:
     except OSError as error:
         raise SettingsError(f"{data_dir.path} cannot be used: {error.strerror}") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            busy = InUse(f"an instance runs on {data_dir.path} already")
-            busy.add_note("see `countermark status`; stop it, or name another directory")
-            raise busy from error
+        _take(descriptor, data_dir)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, data_dir: DataDir) -> None:
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if _holder_is_there(descriptor) or time.monotonic() > deadline:
+                busy = InUse(f"an instance runs on {data_dir.path} already")
+                busy.add_note("see `countermark status`; stop it, or name another directory")
+                raise busy from error
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            break
+    with contextlib.suppress(OSError):  # a full disk: then nobody waits for our children
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+
+
+def _holder_is_there(descriptor: int) -> bool:
+    """Whether the process that took the lock exists; its children may outlive it for moments."""
+    try:
+        os.kill(int(os.pread(descriptor, 20, 0)), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, OSError):
+        return True
+    return True
 
 
 def prepare(settings: Settings, data_dir: DataDir, say: Say) -> InstanceConfig:
