@@ -9,6 +9,7 @@ kills as well, and fetch only what is new since.
 """
 
 import contextlib
+import fcntl
 import os
 import random
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from countermark.app.data_dir import DataDir
 from countermark.app.inspection import Inspection
 from countermark.core.bundle.trusted_root import TransparencyLog
 from countermark.core.crypto import der
@@ -56,9 +58,10 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     checked: set[str] = set()
     with Instance(tmp_path, "--workers", "2") as instance:
         log = instance.trusted_root().tlogs[0]
-        token = local_token(instance.port, instance.data_dir.read_local_secret())
+        secret = instance.data_dir.read_local_secret()
         while killed.total() < KILLS:
-            with Load(instance.port, log, token, seen=seen) as load:
+            token = local_token(instance.port, secret)
+            with Load(instance.port, log, token, seen=seen, secret=secret) as load:
                 load.wait_for_more()
                 for _ in range(min(_LOOK_EVERY, KILLS - killed.total())):
                     time.sleep(chance.uniform(0.02, 0.3))
@@ -91,10 +94,13 @@ def _kill(instance: Instance, chance: random.Random) -> str:
             process for name, process in instance.processes().items() if name != "supervisor"
         ]
         instance.kill("supervisor")
-        deadline = time.monotonic() + 60
-        while any(child.is_running() for child in children):
-            assert time.monotonic() < deadline, "children outlive their supervisor"
-            time.sleep(0.01)
+
+        def alone() -> bool:
+            # One that was just being started was not seen; it may have the lock.
+            ended = not any(child.is_running() for child in children)
+            return ended and _is_free(instance.data_dir)
+
+        instance.wait("free of children", alone)
         instance.start()
         return victim
     found: list[psutil.Process] = []
@@ -110,13 +116,23 @@ def _kill(instance: Instance, chance: random.Random) -> str:
     return victim
 
 
+def _is_free(data_dir: DataDir) -> bool:
+    """Whether no process of an instance is left that has its lock."""
+    with data_dir.lock_file.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def check_stopped(instance: Instance, seen: Acknowledged) -> None:
     """Stop, and look at all that is stored."""
     assert instance.stop() == 0, instance.said()
     checked = instance.command("log", "fsck", "--data", str(instance.data_dir.path))
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    check_certificates(instance, seen)
-    check_history(instance, seen)
+    check_certificates(instance.data_dir, seen)
+    check_history(instance.data_dir, seen)
 
 
 def check_entries(
@@ -135,7 +151,7 @@ def check_entries(
     client.close()
 
 
-def check_history(instance: Instance, seen: Acknowledged) -> None:
+def check_history(data_dir: DataDir, seen: Acknowledged) -> None:
     """Every entry is where it was, and every root that a proof led to was one of the log's.
 
     So there is no second history.
@@ -143,7 +159,7 @@ def check_history(instance: Instance, seen: Acknowledged) -> None:
     wanted: dict[int, Lasting] = {entry.log_index: entry for entry in seen.entries.values()}
     assert len(wanted) == len(seen.entries)
     shown = dict(seen.heads)
-    with Inspection.open(instance.data_dir) as inspection:
+    with Inspection.open(data_dir) as inspection:
         tree = GrowingTree()
         for index, record in enumerate(inspection.records("rekor-v1-1")):
             entry = wanted.pop(index, None)
@@ -155,9 +171,9 @@ def check_history(instance: Instance, seen: Acknowledged) -> None:
     assert not shown, "heads were shown that the log never reached"
 
 
-def check_certificates(instance: Instance, seen: Acknowledged) -> None:
+def check_certificates(data_dir: DataDir, seen: Acknowledged) -> None:
     """The SCT in every issued certificate is the one that the CT log keeps for it."""
-    with Inspection.open(instance.data_dir) as inspection:
+    with Inspection.open(data_dir) as inspection:
         for leaf, issuer in seen.certificates:
             extension = Certificate.parse(leaf).extension(OID_SCT_LIST)
             assert extension is not None

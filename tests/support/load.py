@@ -2,6 +2,7 @@
 """Clients that load an instance from threads and remember every acknowledgement they got."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -24,6 +25,7 @@ EMAIL = "load@example.org"
 # What may be seen while processes die: connections cut, and "try again later".
 _PATIENCE = (503,)
 _PAUSE_S = 0.01
+_TOKEN_S = 240.0
 
 
 @dataclass(slots=True)
@@ -64,11 +66,14 @@ class Load:
         posters: int = 6,
         signers: int = 2,
         seen: Acknowledged | None = None,
+        secret: str = "",
     ) -> None:
+        """With the login's `secret`, `token` is replaced before it expires."""
         self.seen = Acknowledged() if seen is None else seen
         self._port = port
         self._log = log
         self._token = token
+        self._secret = secret
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         work: list[Callable[[int], None]] = [self._post_entries] * posters
@@ -156,8 +161,13 @@ class Load:
     def _ask_certificates(self, number: int) -> None:
         client = Client(self._port)
         key = SigningKey.new()
-        body = fulcio.signing_cert_request(self._token, key.pem, key.sign(EMAIL.encode()))
+        proof = key.sign(EMAIL.encode())
+        token, began = self._token, time.monotonic()
         while not self._stopping.is_set():
+            if self._secret and time.monotonic() - began > _TOKEN_S:
+                with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
+                    token, began = local_token(self._port, self._secret), time.monotonic()
+            body = fulcio.signing_cert_request(token, key.pem, proof)
             status, _, data = client.post("/api/v2/signingCert", body)
             if status != 200:
                 self._note_failure(status, data)

@@ -69,7 +69,11 @@ def attached(*options: str, threads: Iterable[int], follow: bool = False) -> Ite
         yield
     finally:
         tracer.terminate()
-        tracer.communicate(timeout=60)
+        try:
+            tracer.communicate(timeout=5)
+        except subprocess.TimeoutExpired:  # it waits for a call that it holds up, of the dead too
+            tracer.kill()
+            tracer.communicate()
 
 
 def read_record(path: Path) -> list[Call]:

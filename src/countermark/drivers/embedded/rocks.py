@@ -6,12 +6,13 @@ write and might show that round or drop it; so the first failure kills the drive
 ends, and the next one reads back what really became durable.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from rocksdict import AccessType, Checkpoint, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, Checkpoint, Rdict, WriteBatch
 
 from countermark.core.errors import (
     Conflict,
@@ -71,8 +72,8 @@ class RocksLogStore:
         self._rows_family = self._db.get_column_family_handle(ROWS)
         self._search_family = self._db.get_column_family_handle(SEARCH)
         self._staged_family = self._db.get_column_family_handle(STAGED)
-        self._synced = WriteOptions()
-        self._synced.sync = True
+        # Each write is synced before the next begins: at most one is torn by a power cut.
+        self._writing = threading.Lock()
         self._numbers: dict[str, bytes] = self._read(self._load_numbers)
         # No other process can open the database, so these are its heads.
         self._heads = {
@@ -185,7 +186,8 @@ class RocksLogStore:
         try:
             for family in (self._rows, self._search, self._staged, self._db):
                 family.flush()
-            Checkpoint(self._db).create_checkpoint(str(path))
+            with self._writing:  # so nothing in it is less than durable here
+                Checkpoint(self._db).create_checkpoint(str(path))
         except Exception as error:
             raise Unavailable(f"the database cannot make a checkpoint: {error}") from error
 
@@ -205,14 +207,20 @@ class RocksLogStore:
             raise NotFound(f"there is no log {log}") from None
 
     def _write(self, batch: WriteBatch) -> None:
-        self._check_usable()
-        if self._read_only:
-            raise InvariantBroken("the database was opened for reading, but something writes")
-        try:
-            self._db.write(batch, self._synced)
-        except Exception as error:
-            self._failed = f"a write failed: {error}"
-            raise OutcomeUnknown(f"the database must be opened again: {self._failed}") from error
+        with self._writing:
+            self._check_usable()  # the write before may just have failed
+            if self._read_only:
+                raise InvariantBroken("the database was opened for reading, but something writes")
+            try:
+                # A write that syncs keeps the interpreter's lock all the while, and the keeper
+                # stands still; a sync of its own gives it away.
+                self._db.write(batch)
+                self._db.flush_wal(True)
+            except Exception as error:
+                self._failed = f"a write failed: {error}"
+                raise OutcomeUnknown(
+                    f"the database must be opened again: {self._failed}"
+                ) from error
 
     def _fetch(self, family: Rdict, key: bytes) -> bytes:
         value = self._read(lambda: family.get(key))
