@@ -38,6 +38,14 @@ def _checkpoint_of_a_long_name() -> None:
     verify(changed, BytesArtifact(ARTIFACT), forge.trusted_root(), UnsafeAnyIdentity())
 
 
+def _bundle_with_an_entry_of_a_long_kind() -> None:
+    forge = Forge()
+    bundle = forge.bundle()
+    entries = (bundle.tlog_entries[0]._replace(kind=LONG),)
+    changed = bundle._replace(tlog_entries=entries)
+    verify(changed, BytesArtifact(ARTIFACT), forge.trusted_root(), UnsafeAnyIdentity())
+
+
 def _log_of_a_long_url() -> None:
     log = Forge().trusted_root().tlogs[0]
     assert log._replace(base_url=LONG, key_details=LONG).public_key
@@ -52,6 +60,7 @@ def _authority_of_a_long_url() -> None:
     "parse",
     [
         _entry_of_a_long_kind,
+        _bundle_with_an_entry_of_a_long_kind,
         _checkpoint_of_a_long_name,
         _log_of_a_long_url,
         _authority_of_a_long_url,
@@ -68,7 +77,7 @@ def _authority_of_a_long_url() -> None:
             ).encode()
         ),
     ],
-    ids=["kind", "checkpoint", "log", "authority", "uri", "certificates", "key", "chain"],
+    ids=["kind", "entry", "checkpoint", "log", "authority", "uri", "certificates", "key", "chain"],
 )
 def test_errors_do_not_repeat_long_texts(parse: Callable[[], object]) -> None:
     with pytest.raises(CountermarkError) as caught:

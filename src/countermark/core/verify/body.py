@@ -57,7 +57,8 @@ def check_body(entry: TransparencyLogEntry, signed: Signed) -> str:
         return _check_hashedrekord_v2(entry.canonicalized_body, signed)
     check = _CHECKS.get((*kind, isinstance(signed.content, Envelope)))
     if check is None:
-        raise InclusionInvalid(f"a log entry of kind {' '.join(kind)} does not fit this signature")
+        named = " ".join(kind)[:80]
+        raise InclusionInvalid(f"a log entry of kind {named} does not fit this signature")
     if check is _check_hashedrekord and entry.canonicalized_body == _usual_hashedrekord(signed):
         return signed.key.hash_name
     body = protojson.parse_object(entry.canonicalized_body, "log entry", limit=MAX_BODY_BYTES)
