@@ -42,6 +42,7 @@ from countermark.drivers.memory import MemoryLogStore
 from countermark.ports.log_store import EntryRow
 from countermark.tilelog.fsck import fsck
 from countermark.tilelog.log import Limits
+from countermark.tilelog.published_audit import audit_published
 from tests.support.asgi import Reply
 from tests.support.authority import (
     NOW,
@@ -532,6 +533,10 @@ def test_fsck_finds_what_was_damaged() -> None:
         return [str(problem) for problem in report.problems]
 
     assert check() == []
+    shown = audit_published(
+        "ct-main", CTAuditor(ORIGIN, public_key, instance.objects), instance.objects
+    )
+    assert (shown.ok, shown.tree_size) == (True, 3)
     state = stopped.data["ct-main"]
     (identity, row), *_ = state.rows.items()
     wrong_key = FileSigner(ec.generate_private_key(ec.SECP256R1()))

@@ -76,6 +76,8 @@ def test_status_and_info_ask_the_keeper(instance: Instance) -> None:
     assert sizes == {"rekor-v1-1": 2, "ct-main": 0}
     assert "up" in instance.command("status", *data).stdout
     assert "tree size  2" in instance.command("log", "info", *data).stdout
+    audited = instance.command("log", "fsck", "--published", *data)
+    assert audited.stdout == "rekor-v1-1: 2 entries, sound\nct-main: 0 entries, sound\n"
 
 
 def test_a_second_one_is_refused(instance: Instance) -> None:

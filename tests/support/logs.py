@@ -84,6 +84,12 @@ class TextAuditor:
     def __init__(self, log: TextLog) -> None:
         self._log = log
 
+    def read_head(self, signed: bytes) -> Head:
+        checkpoint = Checkpoint.parse(SignedNote.parse(signed).text)
+        return Head(
+            checkpoint.tree_size, checkpoint.root_hash, int(checkpoint.extensions[0]), signed
+        )
+
     def check_head(self, head: Head) -> None:
         note = SignedNote.parse(head.signed)
         note.verify(self._log.note_key)

@@ -62,21 +62,28 @@ def info(data: str, as_json: bool) -> int:
 @click.option(
     "--tree-only", is_flag=True, help="Leave out index rows and promises, which take most time."
 )
+@click.option(
+    "--published", is_flag=True, help="Only what the logs show the world; the instance may run."
+)
 @json_option
-def fsck(logs: tuple[str, ...], data: str, tree_only: bool, as_json: bool) -> int:
+def fsck(logs: tuple[str, ...], data: str, tree_only: bool, published: bool, as_json: bool) -> int:
     """Re-derive logs from their entries up and compare all that is stored.
 
     Leaf hashes, tiles, root, the signed head, index rows, times and promises; what is wrong is
-    listed and the exit code is 70. The instance must not run meanwhile.
+    listed and the exit code is 70. The instance must not run meanwhile, except with --published:
+    then the entry bundles, tiles and signed checkpoint are read as any web server shows them.
     """
-    from countermark.app.inspection import Inspection
+    from countermark.app.inspection import Inspection, check_published
 
     output = Output(as_json=as_json)
     data_dir = bring_up.data_dir_of(Settings(data=data))
     ticker = _Ticker(visible=output.terminal)
     try:
-        with bring_up.locked(data_dir), Inspection.open(data_dir) as inspection:
-            reports = inspection.check(logs, ticker, rows=not tree_only)
+        if published:
+            reports = check_published(data_dir, logs, ticker)
+        else:
+            with bring_up.locked(data_dir), Inspection.open(data_dir) as inspection:
+                reports = inspection.check(logs, ticker, rows=not tree_only)
     except CountermarkError as error:
         return output.fail(error)
     finally:

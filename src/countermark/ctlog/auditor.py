@@ -38,6 +38,12 @@ class CTAuditor:
         """Data tiles of static-ct-api."""
         return DATA_TILES
 
+    def read_head(self, signed: bytes) -> Head:
+        """Size, root, and the time of the tree head signature. Raises FormatError."""
+        checkpoint = Checkpoint.parse(SignedNote.parse(signed).text)
+        time_ms, _ = tree_head_signature(signed, self._origin, self._log_id)
+        return Head(checkpoint.tree_size, checkpoint.root_hash, time_ms, signed)
+
     def check_head(self, head: Head) -> None:
         """Check the checkpoint and the tree head signature in it.
 

@@ -62,6 +62,10 @@ class TreeAudit:
                 self._compare(name, view)
         tree.forget(tree.size)
 
+    def view(self) -> TreeView:
+        """The tree so far."""
+        return self._tree.view()
+
     def finish(self) -> bytes:
         """Compare the partial tiles at the right edge; the root."""
         view = self._tree.view()

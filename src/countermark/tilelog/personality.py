@@ -73,6 +73,13 @@ class Auditor(Protocol):
         """How records stand in bundles."""
         ...
 
+    def read_head(self, signed: bytes) -> Head:
+        """What a published checkpoint states; its time is 0 where it states none.
+
+        Nothing is checked. Raises FormatError.
+        """
+        ...
+
     def check_head(self, head: Head) -> None:
         """Check that `head.signed` is the log's signature over that size and root (and time).
 
