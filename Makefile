@@ -12,7 +12,7 @@ HTTP_CASES ?= 100
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fault fuzz fuzz-http bench lock clean
+.PHONY: help demo test check format fault fuzz fuzz-http bench bench-full lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ fuzz-http: $(VENV)/.dev ## every HTTP interface, by its OpenAPI document: make f
 bench: $(VENV)/.dev ## the figures of docs/measurements, beside their floors and peers
 	@COUNTERMARK_TOOLS=$(TOOLS) scripts/install-peers
 	COUNTERMARK_TOOLS=$(TOOLS) $(BIN)/python -m bench
+
+bench-full: $(VENV)/.dev ## the same for a log of ten million entries, which takes 15 GB and an hour
+	COUNTERMARK_TOOLS=$(TOOLS) $(BIN)/python -m bench big_full --json bench/results/big-full.json
 
 lock: $(VENV)/.dev ## requirements/*.txt anew from requirements/*.in (needs uv)
 	scripts/lock

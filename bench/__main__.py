@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the benchmarks: all of them, or those named (`services`, `startup`, `verify`)."""
+"""Run the benchmarks: those of `make bench`, or those named.
+
+`startup`, `services`, `verify`; `big` (a log of a million entries), `big_full` (of ten million).
+"""
 
 import argparse
 import importlib
@@ -14,7 +17,8 @@ from rich.table import Table
 
 from bench.measure import Row, write_json
 
-NAMES = ("startup", "services", "verify")
+NAMES = ("startup", "services", "verify", "big")
+LONG = ("big_full",)
 
 
 def machine() -> dict[str, str]:
@@ -59,7 +63,7 @@ def show(rows: list[Row], console: Console) -> None:
 def main() -> int:
     """Entry point of `make bench`."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="which; all by default")
+    parser.add_argument("names", nargs="*", choices=[[], *NAMES, *LONG], help="which")
     parser.add_argument("--json", type=Path, default=Path("bench/results/latest.json"))
     arguments = parser.parse_args()
     rows: list[Row] = []
