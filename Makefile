@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 TOOLS := $(or $(COUNTERMARK_TOOLS),$(HOME)/.cache/countermark-tools)
 PYTEST_WORKERS ?= 2
 KILLS ?= 1000
+CUTS ?= 300
+FAULTS ?= 300
+CALLS ?= 1000
 SEED ?= 20261122
 HTTP_CASES ?= 100
 FUZZ_SECONDS ?= 60
@@ -35,8 +38,9 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-fault: $(VENV)/.dev ## the long kill test: make fault KILLS=1000 SEED=1
-	COUNTERMARK_KILLS=$(KILLS) COUNTERMARK_SEED=$(SEED) $(BIN)/python -m pytest -s tests/fault
+fault: $(VENV)/.dev ## long runs of kills, power cuts, failing calls: make fault KILLS=1000 SEED=1
+	COUNTERMARK_SEED=$(SEED) COUNTERMARK_KILLS=$(KILLS) COUNTERMARK_CUTS=$(CUTS) \
+	  COUNTERMARK_FAULTS=$(FAULTS) COUNTERMARK_CALLS=$(CALLS) $(BIN)/python -m pytest -s tests/fault
 
 fuzz: $(VENV)/.fuzz ## property tests with many more examples, then every parser: make fuzz FUZZ_SECONDS=60
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/property

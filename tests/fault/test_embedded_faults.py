@@ -16,6 +16,7 @@ import pytest
 
 from countermark.core.errors import InvariantBroken, NotFound, OutcomeUnknown, Unavailable
 from countermark.core.tlog.merkle import EMPTY_ROOT, leaf_hash
+from countermark.drivers.embedded import files
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.ports.log_store import Head, StagedLeaf
@@ -211,7 +212,7 @@ def test_a_full_disk_changes_nothing_and_can_be_tried_again(
 ) -> None:
     objects = FileObjectStore(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", _no_space)
+        patched.setattr(files, "_open_file", _no_space)
         with pytest.raises(Unavailable):
             objects.put_all([("a/b", b"1")])
     assert list(objects.paths("")) == []

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from countermark.app.data_dir import DataDir
 from countermark.app.init import initialise
 from countermark.core.errors import CountermarkError
 from countermark.drivers.system import SystemClock, SystemEntropy
+from tests.fault.conftest import RAN
 from tests.support.keeper import Callers, KeeperProcess
 from tests.support.strace import RECORD, attached, needs_strace, read_record
 
@@ -100,7 +101,9 @@ def chosen(cases: Sequence[Case]) -> list[Case]:
     return random.Random(SEED).sample(cases, min(CASES, len(cases)))
 
 
-def test_each_call_of_a_round_can_fail(tmp_path: Path) -> None:
+def test_each_call_of_a_round_can_fail(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     began = time.monotonic()
     data_dir = DataDir.at(tmp_path / "data")
     initialise(data_dir, "http://localhost:7446", SystemClock(), SystemEntropy())
@@ -128,8 +131,9 @@ def test_each_call_of_a_round_can_fail(tmp_path: Path) -> None:
     assert keeper.wait_published()
     assert keeper.stop() == 0
     callers.promises.check(data_dir)
-    print(
-        f"{outcomes.total()} of {len(cases)} faults (seed {SEED}) in "
+    record_property(
+        RAN,
+        f"{outcomes.total()} of {len(cases)} faults in a round (seed {SEED}) in "
         f"{time.monotonic() - began:.0f} s: the keeper {dict(outcomes)}; "
-        f"{len(callers.promises.entries)} entries acknowledged, none lost"
+        f"{len(callers.promises.entries)} entries acknowledged, none lost",
     )

@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from countermark.core.tlog.integrate import GrowingTree
 from countermark.core.tlog.merkle import leaf_hash
 from countermark.core.verify.log_entry import verify_inclusion_proof, verify_promise
 from countermark.core.wire import rekor_v1
+from tests.fault.conftest import RAN
 from tests.support.instance import Instance
 from tests.support.load import (
     Acknowledged,
@@ -50,7 +51,9 @@ _LOOK_EVERY = 100
 _IMPATIENCE = 0.2
 
 
-def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     chance = random.Random(SEED)
     began = time.monotonic()
     killed: Counter[str] = Counter()
@@ -73,13 +76,14 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
             instance.start()
             check_entries(instance, log, seen, seen.entries.keys() - checked)
             checked |= seen.entries.keys()
-            print(
+            told = (
                 f"{killed.total()} of {KILLS} kills ({dict(killed)}, seed {SEED}) in "
                 f"{time.monotonic() - began:.0f} s: {len(seen.entries)} entries and "
                 f"{len(seen.certificates)} certificates acknowledged, none lost; "
-                f"{len(seen.heads)} tree heads shown, one history",
-                flush=True,
+                f"{len(seen.heads)} tree heads shown, one history"
             )
+            print(told, flush=True)
+    record_property(RAN, told)
     assert seen.wrong == []
     assert len(seen.entries) > KILLS
     assert len(seen.certificates) > KILLS / 10

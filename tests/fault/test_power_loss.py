@@ -11,6 +11,7 @@ import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from countermark.app.data_dir import DataDir
 from countermark.app.init import initialise
 from countermark.drivers.system import SystemClock, SystemEntropy
+from tests.fault.conftest import RAN
 from tests.support.disk import CALLS, WAYS, Disk
 from tests.support.keeper import Callers, KeeperProcess, Promises
 from tests.support.strace import RECORD, Call, needs_strace, read_record
@@ -76,7 +78,9 @@ def check_cut(folder: Path, promised: Promises) -> None:
     callers.promises.check(data_dir)
 
 
-def test_no_power_cut_loses_what_was_acknowledged(tmp_path: Path) -> None:
+def test_no_power_cut_loses_what_was_acknowledged(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     chance, began = random.Random(SEED), time.monotonic()
     data_dir = DataDir.at(tmp_path / "work" / "data")
     initialise(data_dir, "http://localhost:7446", SystemClock(), SystemEntropy())
@@ -93,7 +97,7 @@ def test_no_power_cut_loses_what_was_acknowledged(tmp_path: Path) -> None:
         disk = Disk(data_dir.path, recorded.before)
         for place, call in enumerate(disk.feed(recorded.calls)):
             if place in cuts:
-                way = chance.choice(WAYS)
+                way = WAYS[ways.total() % len(WAYS)]
                 target = tmp_path / "cut"
                 target.mkdir()
                 disk.write_out(target / "data", way, chance.randrange(1 << 32))
@@ -107,7 +111,9 @@ def test_no_power_cut_loses_what_was_acknowledged(tmp_path: Path) -> None:
                 ways[way] += 1
                 shutil.rmtree(target)
         shutil.rmtree(folder)
-    print(
-        f"{ways.total()} power cuts ({dict(ways)}, seed {SEED}) in "
-        f"{time.monotonic() - began:.0f} s: {promised} promises held"
-    )
+        told = (
+            f"{ways.total()} of {CUTS} power cuts ({dict(ways)}, seed {SEED}) in "
+            f"{time.monotonic() - began:.0f} s: {promised} promises held"
+        )
+        print(told, flush=True)
+    record_property(RAN, told)
