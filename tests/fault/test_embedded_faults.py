@@ -19,6 +19,7 @@ from countermark.core.tlog.merkle import EMPTY_ROOT, leaf_hash
 from countermark.drivers.embedded import files
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
+from countermark.drivers.embedded.wal import check_logs, drop_torn_write
 from countermark.ports.log_store import Head, StagedLeaf
 
 pytestmark = pytest.mark.fault
@@ -31,6 +32,7 @@ import resource, signal, sys
 from pathlib import Path
 from countermark.core.errors import OutcomeUnknown
 from countermark.drivers.embedded.rocks import RocksLogStore
+from countermark.drivers.embedded.wal import check_logs, drop_torn_write
 from countermark.ports.log_store import Head, StagedLeaf
 
 store = RocksLogStore(Path(sys.argv[1]))
@@ -184,6 +186,62 @@ def test_a_record_lost_before_others_is_refused(tmp_path: Path, what: str, which
     log.write_bytes(data)
     with pytest.raises(InvariantBroken):
         RocksLogStore(path)
+
+
+_BLOCK = 32 * 1024
+
+
+def test_records_begin_anywhere_in_a_block(tmp_path: Path) -> None:
+    """A record's first piece can be too short for its number, or empty; that is no damage."""
+    path = tmp_path / "db"
+    store = RocksLogStore(path, create=True)
+    store.create_log("a", EMPTY)
+    [log] = path.glob("*.log")
+
+    def commit(record_bytes: int) -> int:
+        """Add a round; how much room is left in the log's last block."""
+        before = store.head("a")
+        size = before.tree_size + 1
+        record = random.Random(size).randbytes(record_bytes)
+        leaf = StagedLeaf(size - 1, size.to_bytes(32), record, size, b"promise")
+        store.commit_round("a", before, Head(size, bytes(32), size, b"s"), [leaf])
+        return -log.stat().st_size % _BLOCK
+
+    overhead = commit(1000) - commit(1000) - 1000
+    wanted = set(range(26))
+    found: dict[int, tuple[int, int]] = {}
+    for _ in range(100):
+        if wanted <= set(found):
+            break
+        left = min(wanted - set(found))
+        room = commit(1000)
+        while room > 14_000 or room < 2_000:
+            room = commit(9_000)
+        start = log.stat().st_size
+        room_left = commit(room - left - overhead)
+        found[room_left] = start, log.stat().st_size
+        commit(300)
+        check_logs(path)
+        overhead += left - room_left if abs(left - room_left) < 8 else 0  # counts grow longer
+    assert wanted <= set(found)
+    rounds = store.head("a").tree_size
+    # The record that begins there torn, then the one before it lost.
+    data = log.read_bytes()
+    for left, (start, place) in found.items():
+        copy = tmp_path / f"copy-{left}"
+        copy.mkdir()
+        torn, lost = copy / "000001.log", bytearray(data)
+        torn.write_bytes(data[: place + left + 50])
+        assert drop_torn_write(copy)
+        assert torn.stat().st_size == place + (left if left < 7 else 0)
+        lost[start : start + 100] = bytes(100)
+        torn.write_bytes(lost[: place + left + 700])
+        with pytest.raises(InvariantBroken):
+            check_logs(copy)
+    store.close()
+    store = RocksLogStore(path)
+    assert store.head("a").tree_size == rounds
+    store.close()
 
 
 def test_a_database_has_one_owner(tmp_path: Path) -> None:

@@ -102,10 +102,12 @@ class _Log:
         high = re.escape(self.following.to_bytes(8, "little")[4:])
         later = re.compile(b"[\x01\x02](?=.{4}%b)" % high, re.DOTALL)
         # At `end` itself is what is torn.
-        return any(
+        if any(
             self._is_later_write(match.start() - 6)
             for match in later.finditer(self._data, self.end + 7)
-        )
+        ):
+            return True
+        return any(map(self._is_short_start, self._block_ends()))
 
     def _is_later_write(self, place: int) -> bool:
         """Whether a record with a plausible number begins there, and its first piece is sound."""
@@ -118,34 +120,44 @@ class _Log:
         sequence, count = _START.unpack_from(data, place + _HEADER.size)
         return sequence >= self.following and count > 0 and self._piece_is_sound(place)
 
+    def _block_ends(self) -> Iterator[int]:
+        """Places behind `end` where a block has no room for a record's number."""
+        for block in range(self.end // _BLOCK * _BLOCK + _BLOCK, len(self._data) + 1, _BLOCK):
+            first = block - _HEADER.size - _START.size + 1
+            yield from range(max(first, self.end + 1), block - _HEADER.size + 1)
+
+    def _is_short_start(self, place: int) -> bool:
+        """Whether the first piece of a record is there, and fills the block."""
+        _, length, kind = _HEADER.unpack_from(self._data, place)
+        return kind == _FIRST and length == _room(place) and self._piece_is_sound(place)
+
     def _records(self) -> Iterator[tuple[int, int, int, int]]:
         """Start, end, sequence number and count of each record that is all there."""
         start: int | None = None
-        payload_start = 0
-        for place, kind in self._pieces():
+        head = b""
+        for place, length, kind in self._pieces():
             if kind in (_WHOLE, _FIRST) and start is None:
-                start, payload_start = place, place + _HEADER.size
+                start, head = place, b""
             elif kind not in (_MIDDLE, _LAST) or start is None:
                 return
+            payload = place + _HEADER.size
+            # Where a block is nearly full, its first piece does not even hold all of this.
+            head += self._data[payload : payload + min(length, _START.size - len(head))]
             if kind in (_WHOLE, _LAST):
-                _, length, _ = _HEADER.unpack_from(self._data, place)
-                yield (
-                    start,
-                    place + _HEADER.size + length,
-                    *_START.unpack_from(self._data, payload_start),
-                )
+                if len(head) < _START.size:
+                    return
+                yield start, payload + length, *_START.unpack(head)
                 start = None
 
-    def _pieces(self) -> Iterator[tuple[int, int]]:
-        """Place and type of each piece, up to what is none."""
+    def _pieces(self) -> Iterator[tuple[int, int, int]]:
+        """Place, length and type of each piece, up to what is none."""
         place = 0
         while (place := _skip_padding(place)) + _HEADER.size <= len(self._data):
             _, length, kind = _HEADER.unpack_from(self._data, place)
             end = place + _HEADER.size + length
-            needed = _START.size if kind in (_WHOLE, _FIRST) else 1
-            if not needed <= length <= _room(place) or end > len(self._data):
+            if not _WHOLE <= kind <= _LAST or length > _room(place) or end > len(self._data):
                 return
-            yield place, kind
+            yield place, length, kind
             place = end
 
     def _is_sound(self, start: int, end: int) -> bool:
