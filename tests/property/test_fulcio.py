@@ -77,7 +77,10 @@ def test_responses_come_back(chain: list[bytes]) -> None:
     assert fulcio.parse_signing_cert_response(data) == tuple(chain)
 
 
-@given(st.binary(min_size=1), st.text(st.characters(exclude_characters="-"), max_size=20))
+@given(
+    st.binary(min_size=1),
+    st.text(st.characters(exclude_characters="-", codec="utf-8"), max_size=20),
+)
 def test_pem_is_found_in_what_surrounds_it(content: bytes, junk: str) -> None:
     block = encode_pem("PUBLIC KEY", content)
     assert fulcio.first_pem_block((junk + block + junk).encode(), "x") == ("PUBLIC KEY", content)
