@@ -190,20 +190,34 @@ class TileNodes:
 
     def __init__(self, data: bytes) -> None:
         """Read a tile of whole hashes. Raises FormatError."""
-        self._rows = [split_hashes(data)]
+        _check_tile(data)
+        self._rows = [data]  # each row's hashes, joined: half the memory of a list
 
     def node(self, row: int, index: int) -> bytes:
         """Node `index` of a row above the tile's hashes (row 0). Raises IndexError."""
         while len(self._rows) <= row:
             below = self._rows[-1]
+            # Inlined node_hash: a path through an old tile needs all of its nodes.
             self._rows.append(
-                [node_hash(below[left], below[left + 1]) for left in range(0, len(below) - 1, 2)]
+                b"".join(
+                    [
+                        sha256(b"\x01" + below[left : left + 2 * HASH_BYTES]).digest()
+                        for left in range(0, len(below) - HASH_BYTES, 2 * HASH_BYTES)
+                    ]
+                )
             )
-        return self._rows[row][index]
+        start = HASH_BYTES * index
+        if not 0 <= start < len(self._rows[row]):
+            raise IndexError(f"the tile has no node {index} in row {row}")
+        return self._rows[row][start : start + HASH_BYTES]
 
 
 def split_hashes(data: bytes) -> list[bytes]:
     """The 32-byte hashes of a tile. Raises FormatError."""
+    _check_tile(data)
+    return [data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)]
+
+
+def _check_tile(data: bytes) -> None:
     if not data or len(data) % HASH_BYTES or len(data) > TILE_WIDTH * HASH_BYTES:
         raise FormatError("tile", f"has {len(data)} bytes")
-    return [data[start : start + HASH_BYTES] for start in range(0, len(data), HASH_BYTES)]
