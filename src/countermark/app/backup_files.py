@@ -27,6 +27,7 @@ FOLDERS: Final = ("keys", "offline", "tuf", "trust", "db", "logs")
 _PUBLIC_FOLDERS: Final = ("tuf", "trust", "logs")
 _PUBLIC_FILES: Final = ("instance.json", "keys/ca-chain.pem", "keys/tsa-chain.pem")
 
+_MAX_DEPTH: Final = 64
 _CHUNK: Final = 1 << 20
 _THREADS: Final = 4  # each waits for the disk most of the time
 _MAX_MANIFEST_BYTES: Final = 1 << 30
@@ -133,7 +134,7 @@ def read_manifest(backup: Path) -> Manifest:
     """The manifest of a backup. Raises FormatError if there is none, SettingsError."""
     path = backup / BACKUP_MANIFEST
     try:
-        with path.open("rb") as file:
+        with open(_open_plain(path), "rb") as file:
             data = file.read(_MAX_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         missing = FormatError(str(backup), "is no backup, or one that was not finished")
@@ -157,6 +158,19 @@ def check_names(backup: Path, manifest: Manifest) -> None:
         raise FormatError(str(backup / strange[0]), _many("is not in the manifest", strange))
 
 
+def check_kind(backup: Path, file: BackedUpFile) -> None:
+    """That a file is a plain one, no link, of its size in the manifest.
+
+    A copy takes as much room as it does, however much the manifest made us look for.
+
+    Raises FormatError, OSError.
+    """
+    status = os.lstat(backup / file.path)
+    if not stat.S_ISREG(status.st_mode):
+        raise FormatError(str(backup / file.path), "is not a plain file")
+    _compare_size(backup, file, status.st_size)
+
+
 def check_hashes(backup: Path, files: Sequence[BackedUpFile], watch: Watch) -> None:
     """Read all files and compare them with the manifest. Raises FormatError, OSError."""
 
@@ -169,12 +183,16 @@ def check_hashes(backup: Path, files: Sequence[BackedUpFile], watch: Watch) -> N
 
 def compare(backup: Path, file: BackedUpFile, size: int, sha256: str) -> None:
     """Raises FormatError unless a file is what the manifest says."""
+    _compare_size(backup, file, size)
+    if sha256 != file.sha256:
+        raise FormatError(str(backup / file.path), "is not what was backed up: its hash differs")
+
+
+def _compare_size(backup: Path, file: BackedUpFile, size: int) -> None:
     if size != file.size:
         raise FormatError(
             str(backup / file.path), f"has {size} bytes, but {file.size} in the manifest"
         )
-    if sha256 != file.sha256:
-        raise FormatError(str(backup / file.path), "is not what was backed up: its hash differs")
 
 
 def hash_file(path: Path, advance: Advance) -> tuple[int, str]:
@@ -186,7 +204,12 @@ def hash_file(path: Path, advance: Advance) -> tuple[int, str]:
 
 
 def files_below(folder: Path, before: str = "") -> Iterator[str]:
-    """Paths of everything in a folder that is not a folder itself, relative to it."""
+    """Paths of everything in a folder that is not a folder itself, relative to it.
+
+    Raises FormatError if folders are in each other as deep as in no instance.
+    """
+    if before.count("/") > _MAX_DEPTH:
+        raise FormatError(str(folder), "is nested too deep")
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
             yield from files_below(folder / entry.name, f"{before}{entry.name}/")
@@ -199,10 +222,7 @@ def copy_file(source: Path, target: Path, mode: int, advance: Advance) -> tuple[
 
     The folder's own entry is not made durable; see `sync_folders`.
     """
-    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(reader, "rb") as file:
-        if not stat.S_ISREG(os.fstat(reader).st_mode):
-            raise FormatError(str(source), "is not a plain file")
+    with open(_open_plain(source), "rb") as file:
         digest = hashlib.sha256()
         with open(_create(target, mode), "wb", buffering=0) as copy:
 
@@ -283,6 +303,15 @@ def _pump(read: Callable[[int], bytes], take: Callable[[bytes], object], advance
         size += len(chunk)
         advance(len(chunk))
     return size
+
+
+def _open_plain(path: Path) -> int:
+    """Open for reading without waiting. Raises FormatError for pipes and devices, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FormatError(str(path), "is not a plain file")
+    return descriptor
 
 
 def _create(target: Path, mode: int) -> int:

@@ -60,7 +60,9 @@ def locked(data_dir: DataDir, *, restoring: bool = False) -> Iterator[int]:
         data_dir.state()
     try:
         data_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(data_dir.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Never through a link: in a directory that others prepared it could lead to any file.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(data_dir.lock_file, flags, 0o600)
     except OSError as error:
         raise SettingsError(f"{data_dir.path} cannot be used: {error.strerror}") from error
     try:

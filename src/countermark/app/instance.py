@@ -32,6 +32,9 @@ TUF_ROOT_KEY: Final = "tuf-root"
 # The host goes into log origins, which must be one word, and into certificates' names.
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
+# Both become names of files.
+_LOG_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
+
 _LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}", re.ASCII)
 
 
@@ -154,11 +157,21 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @classmethod
     def parse(cls, data: bytes) -> "InstanceConfig":
-        """Read what `serialize` wrote. Raises InvariantBroken: the file is ours alone."""
+        """Read what `serialize` wrote. Raises InvariantBroken.
+
+        The file is ours alone, but for one in a backup that somebody else made.
+        """
         try:
             config = msgspec.json.decode(data, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvariantBroken(f"instance.json is damaged: {error}") from error
+        try:
+            _check_base_url(config.base_url)
+        except SettingsError as error:
+            raise InvariantBroken(f"instance.json is damaged: {error}") from error
+        for name in (name for log in config.logs for name in (log.name, log.key)):
+            if not _LOG_NAME.fullmatch(name):
+                raise InvariantBroken(f"instance.json is damaged: {name!r} is no name of a log")
         times = [config.created]
         for log in config.logs:
             times += [log.opened] if log.opened else []

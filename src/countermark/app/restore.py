@@ -20,6 +20,7 @@ from countermark.app.backup_files import (
     BackedUpFile,
     Manifest,
     Watch,
+    check_kind,
     check_names,
     check_space,
     compare,
@@ -80,6 +81,8 @@ def restore(
     InvariantBroken, Unavailable. The directory is then as empty as it was.
     """
     manifest = read_manifest(backup)
+    if backup.resolve() in (data_dir.path.resolve(), *data_dir.path.resolve().parents):
+        raise SettingsError(f"{data_dir.path} is inside the backup: name another directory")
     if manifest.layout > VERSION:
         raise SettingsError(
             f"{backup} was made by a newer Countermark (layout {manifest.layout}, this one "
@@ -99,7 +102,8 @@ def restore(
                 )
                 _finish(data_dir)
             except BaseException:
-                _clear(data_dir)
+                if not data_dir.version_file.exists():  # else it is complete, whatever went wrong
+                    _clear(data_dir)
                 raise
     except OSError as error:
         raise failure("the backup could not be restored", error) from error
@@ -129,6 +133,7 @@ def _fill(
     def copy(file: BackedUpFile) -> None:
         target = data_dir.path / file.path
         mode = mode_in_data_dir(file.path)
+        check_kind(backup, file)
         size, digest = copy_file(backup / file.path, target, mode, watch.advance)
         compare(backup, file, size, digest)
 
@@ -164,7 +169,7 @@ def _clear(data_dir: DataDir) -> None:
     for folder in data_dir.cleared_folders:
         if folder.exists():
             shutil.rmtree(folder)
-    for name in (*FILES, data_dir.next_shards_file.name):
+    for name in (*FILES, data_dir.next_shards_file.name, data_dir.version_file.name):
         for left in (name, f".{name}.new"):
             (data_dir.path / left).unlink(missing_ok=True)
     sync_folder(data_dir.path)

@@ -115,7 +115,10 @@ def _request_id(value: bytes) -> str:
 
 def _nearest(value: bytes) -> str:
     """The address that our proxy added, the last one; what stands before it anyone can write."""
+    text = value.rpartition(b",")[2].strip()
+    if b"%" in text:  # behind it any text may stand
+        return ""
     try:
-        return str(ipaddress.ip_address(value.rpartition(b",")[2].strip().decode("ascii")))
+        return str(ipaddress.ip_address(text.decode("ascii")))
     except ValueError:
         return ""

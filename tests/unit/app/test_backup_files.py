@@ -85,8 +85,25 @@ def test_folder_without_a_manifest_is_no_backup(tmp_path: Path) -> None:
         with pytest.raises(FormatError, match="is no backup, or one that was not finished"):
             read_manifest(path)
     (tmp_path / "backup.json").mkdir()
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(FormatError, match="is not a plain file"):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_is_a_plain_file(tmp_path: Path) -> None:
+    """Whatever waits for ever, or has no end, is not read."""
+    os.mkfifo(tmp_path / "backup.json")
+    with pytest.raises(FormatError, match="not a plain file"):
+        read_manifest(tmp_path)
+    (tmp_path / "backup.json").unlink()
+    (tmp_path / "backup.json").symlink_to("/dev/zero")
+    with pytest.raises(FormatError, match="not a plain file"):
+        read_manifest(tmp_path)
+
+
+def test_folders_without_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "/".join(["keys", *"a" * 100])).mkdir(parents=True)
+    with pytest.raises(FormatError, match="nested too deep"):
+        check_names(tmp_path, manifest())
 
 
 def test_names_must_be_those_of_the_manifest(tmp_path: Path) -> None:

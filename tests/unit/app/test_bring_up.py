@@ -38,6 +38,29 @@ def test_one_instance_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("target", ["there", "absent"])
+def test_a_lock_that_leads_elsewhere_is_not_followed(tmp_path: Path, target: str) -> None:
+    """In a directory that somebody else prepared, it would make us write over our own files."""
+    precious = tmp_path / "precious"
+    if target == "there":
+        precious.write_text("mine")
+    data_dir = DataDir.at(tmp_path / "data")
+    data_dir.path.mkdir()
+    data_dir.lock_file.symlink_to(precious)
+    with pytest.raises(SettingsError, match="cannot be used"), bring_up.locked(data_dir):
+        pass
+    assert precious.exists() == (target == "there")
+    assert target == "absent" or precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["", "-1", "0", "99999999999999999999999", "x", "1\n2"])
+def test_whatever_stands_in_a_lock_that_nobody_holds(tmp_path: Path, content: str) -> None:
+    data_dir = DataDir.at(tmp_path)
+    data_dir.lock_file.write_text(content)
+    with bring_up.locked(data_dir):
+        assert data_dir.lock_file.read_text() == f"{os.getpid()}\n"
+
+
 def test_a_directory_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     data_dir = DataDir.at(tmp_path)

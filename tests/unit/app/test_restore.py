@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances out of backups: what they hold, and which backups and directories are refused."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -295,6 +296,103 @@ def test_second_restore_is_newer_than_whatever_the_first_one_signed(
         restore(made, data_dir, clock, SystemEntropy(), Seen(), print)
         versions.append(_repository(data_dir).timestamp_version)
     assert versions[1] >= versions[0] + 30 * 24 * 60
+
+
+def _replace_in_backup(backup: Path, name: str, data: bytes) -> None:
+    """As somebody would who can write the manifest, too."""
+    (backup / name).write_bytes(data)
+    entry = {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    files = json.loads((backup / "backup.json").read_bytes())["files"]
+    _change_manifest(backup, files=[entry if file["path"] == name else file for file in files])
+
+
+@pytest.mark.parametrize("field", ["name", "key"])
+@pytest.mark.parametrize("value", ["../../outside", "/tmp/outside", "", "..", "a\nb", "tile/0"])
+def test_an_instance_of_somebody_else_leads_nowhere_else(
+    backup: Path, data_dir: DataDir, field: str, value: str
+) -> None:
+    instance = json.loads((backup / "instance.json").read_bytes())
+    instance["logs"][0][field] = value
+    _replace_in_backup(backup, "instance.json", json.dumps(instance).encode())
+    with pytest.raises(InvariantBroken, match="no name of a log"):
+        restore_into(backup, data_dir)
+    assert data_dir.state() is State.EMPTY
+
+
+@pytest.mark.parametrize("url", ["http://localhost:7446\x1b[2J", "ftp://localhost", "http://a/b"])
+def test_an_instance_of_somebody_else_has_a_plain_url(
+    backup: Path, data_dir: DataDir, url: str
+) -> None:
+    instance = json.loads((backup / "instance.json").read_bytes())
+    _replace_in_backup(backup, "instance.json", json.dumps({**instance, "base_url": url}).encode())
+    with pytest.raises(InvariantBroken, match="base URL"):
+        restore_into(backup, data_dir)
+    assert data_dir.state() is State.EMPTY
+
+
+def test_heads_are_those_of_the_database_whatever_the_manifest_says(
+    backup: Path, data_dir: DataDir
+) -> None:
+    logs = json.loads((backup / "backup.json").read_bytes())["logs"]
+    sizes = [log["tree_size"] for log in logs]
+    lies = [{**log, "tree_size": 7_000_000, "root_hash": "00" * 32} for log in logs]
+    _change_manifest(backup, logs=lies)
+    config = restore_into(backup, data_dir).config
+    assert [log.frozen.tree_size for log in config.logs if log.frozen] == sizes
+    _check(data_dir)
+
+
+@pytest.mark.parametrize("name", ["keys/ca.pem", "logs/rekor-v1-1/checkpoint"])
+def test_a_link_in_a_backup_is_not_followed(
+    backup: Path, data_dir: DataDir, name: str, tmp_path: Path
+) -> None:
+    (backup / name).rename(tmp_path / "elsewhere")
+    (backup / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FormatError, match="is not a plain file"):
+        restore_into(backup, data_dir)
+    assert data_dir.state() is State.EMPTY
+
+
+def test_a_file_larger_than_its_manifest_says_is_not_copied(
+    backup: Path, data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.truncate(backup / "keys" / "ca.pem", 1 << 26)  # takes no room there, but would here
+    seen = Seen()
+    with pytest.raises(FormatError, match="bytes, but"):
+        restore(backup, data_dir, SystemClock(), SystemEntropy(), seen, print)
+    assert sum(seen.done) < 1 << 24
+
+
+def test_nothing_is_restored_into_its_backup(backup: Path, tmp_path: Path) -> None:
+    before = contents(backup)
+    (tmp_path / "link").symlink_to(backup)
+    for path in (backup / "keys" / "new", tmp_path / "link" / "new"):
+        with pytest.raises(SettingsError, match="is inside the backup"):
+            restore_into(backup, DataDir.at(path))
+    assert contents(backup) == before
+
+
+@pytest.mark.parametrize("left", [".version.new", ".instance.json.new", ".next-shards.json.new"])
+def test_killed_while_a_small_file_was_replaced(made: Path, data_dir: DataDir, left: str) -> None:
+    data_dir.make_folders()
+    data_dir.restoring_file.touch()
+    (data_dir.path / left).touch()
+    restore_into(made, data_dir)
+    assert not (data_dir.path / left).exists()
+    _check(data_dir)
+
+
+def test_interrupted_when_all_is_there_takes_nothing_away(
+    made: Path, data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: DataDir) -> None:
+        data_dir.write_version()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restoring, "_finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        restore_into(made, data_dir)
+    _check(data_dir)
 
 
 def _change_manifest(backup: Path, **changes: object) -> None:

@@ -117,10 +117,13 @@ def test_an_access_line_holds_no_foreign_text(caplog: pytest.LogCaptureFixture) 
             given = ("authorization: Bearer secret", forwarded, "x-request-id: a\x9b[2J" + "b" * 99)
             await exchange(connect, _get("/things/secret?token=secret", *given))
             await exchange(connect, _get("/hello", "x-forwarded-for: 192.0.2.7, evil"))
+            zone = "x-forwarded-for: fe80::1%remote=192.0.2.7 " + "b" * 999
+            await exchange(connect, _get("/hello", zone))
+            await exchange(connect, _get("/hello", "x-forwarded-for: 2001:db8::7"))
 
     with caplog.at_level(logging.INFO, "access"):
         run(scenario())
-    first, second = (vars(record) for record in caplog.records)
+    first, second, third, fourth = (vars(record) for record in caplog.records)
     assert first["endpoint"] == "/things/{name}"
     assert (first["method"], first["status"], first["remote"]) == ("GET", 200, "192.0.2.7")
     assert first["request_id"] == "a??2J" + "b" * 59
@@ -128,6 +131,8 @@ def test_an_access_line_holds_no_foreign_text(caplog: pytest.LogCaptureFixture) 
     assert "secret" not in repr(first)
     assert second["remote"] == "127.0.0.1"
     assert "request_id" not in second
+    assert third["remote"] == "127.0.0.1"
+    assert fourth["remote"] == "2001:db8::7"
 
 
 def test_without_a_proxy_nobody_says_where_requests_come_from(

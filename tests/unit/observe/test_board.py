@@ -54,6 +54,28 @@ def test_a_place_goes_on_counting_in_the_next_process() -> None:
     os.close(descriptor)
 
 
+def test_a_thousand_starts_take_no_more_room_than_one() -> None:
+    descriptor = board.create(len(_NAMES))
+    mapped = Board(descriptor, _NAMES)
+
+    def start(number: int) -> None:
+        region = Board(descriptor, _NAMES).claim("keeper", float(number))
+        region.count(catalogue.LOG_ENTRIES, "a")
+        region.observe(catalogue.LOG_COMMIT, 0.003, "a")
+        region.show(catalogue.LOG_QUEUED, number, "a")
+
+    start(1)
+    blocks = os.fstat(descriptor).st_blocks
+    for number in range(2, 1001):
+        start(number)
+    found = _values(mapped.regions["keeper"])
+    assert found["log_entries_total", "a"] == [1000.0]
+    assert sum(found["log_commit_duration_seconds", "a"][:-1]) == 1000
+    assert len(found) == 3
+    assert os.fstat(descriptor).st_blocks == blocks
+    os.close(descriptor)
+
+
 def test_a_process_that_is_killed_leaves_sound_numbers() -> None:
     descriptor = board.create(len(_NAMES))
     region = Board(descriptor, _NAMES).regions["keeper"]

@@ -36,6 +36,18 @@ def test_shards_share_one_row_of_indexes() -> None:
     assert [shards.of_tree(number) for number in (9, 8, 7, 6)] == [first, second, third, None]
 
 
+def test_shards_without_entries_hold_no_index() -> None:
+    key = PublicKey.from_pem(SigningKey.new().pem)
+    first, empty, active = (
+        Shard(tree_id, "rekor.example", key, index) for tree_id, index in ((9, 0), (8, 5), (7, 5))
+    )
+    shards = Shards((first, empty), active)
+    assert [shards.holding(index) for index in (0, 4, 5)] == [first, first, active]
+    assert Shards((first._replace(first_index=0),), empty._replace(first_index=0)).holding(0) == (
+        empty._replace(first_index=0)
+    )
+
+
 def test_any_case_and_bare_uuids() -> None:
     assert EntryID.parse(LEAF.hex().upper()) == (None, LEAF)
     assert EntryID.parse("24296FB24B8AD77A" + LEAF.hex()) == (TREE_ID, LEAF)
