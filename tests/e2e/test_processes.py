@@ -190,6 +190,19 @@ def test_a_start_waits_for_what_a_killed_supervisor_left(tmp_path: Path) -> None
         resumed.join()
 
 
+def test_signals_without_end_do_not_hide_how_it_ended(tmp_path: Path) -> None:
+    with Instance(tmp_path, "--workers", "1") as instance:
+        process = instance._process
+        assert process is not None
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.001)
+        assert process.returncode == 0
+        assert "instance stopped" in instance.said()
+        instance.start()
+
+
 def test_a_damaged_instance_gives_up_with_a_reason(tmp_path: Path) -> None:
     with Instance(tmp_path) as instance:
         instance.stop()

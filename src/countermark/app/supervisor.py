@@ -190,6 +190,8 @@ class Supervisor:
                     self._numbers.count(catalogue.PROCESS_RESTARTS, child.name)
                     child.start()
         self._stop()
+        for number in _STOP_SIGNALS:  # else one that comes while the interpreter ends is its status
+            signal.signal(number, signal.SIG_IGN)
         return self._exit_status
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
