@@ -297,7 +297,12 @@ def _plain_files(folder: Path) -> list[str]:
     """What is in a folder, without what a write that was cut short left there."""
     if not folder.exists():  # `offline` can be moved away
         return []
-    paths = files_below(folder)
+    paths = list(files_below(folder))
+    for path in paths:
+        try:
+            path.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise SettingsError(f"{folder / path}: its name is no UTF-8, rename it") from error
     return [path for path in paths if not any(part[:1] == "." for part in path.split("/"))]
 
 

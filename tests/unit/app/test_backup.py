@@ -206,6 +206,13 @@ def test_missing_tile_is_named(data_dir: DataDir, target: Path) -> None:
     assert list(target.parent.iterdir()) == []
 
 
+def test_a_name_that_no_manifest_can_hold_is_told(data_dir: DataDir, target: Path) -> None:
+    (data_dir.keys / os.fsdecode(b"caf\xe9.pem")).touch(0o600)
+    with pytest.raises(SettingsError, match="no UTF-8"):
+        back_up(data_dir, target)
+    assert not target.exists()
+
+
 def test_missing_secret_is_named(data_dir: DataDir, target: Path) -> None:
     data_dir.local_secret_file.unlink()
     with pytest.raises(SettingsError, match=r"No such file.*local-secret"):
