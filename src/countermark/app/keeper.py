@@ -11,7 +11,7 @@ import sys
 from typing import NoReturn
 
 from countermark.app import process
-from countermark.app.checkpoints import CURRENT
+from countermark.app.checkpoints import CURRENT, clear_checkpoints
 from countermark.app.data_dir import DataDir
 from countermark.app.keeper_numbers import counting, watch
 from countermark.app.keeper_wiring import Parts, wire
@@ -85,6 +85,7 @@ def _handlers(parts: Parts, store: RocksLogStore, data_dir: DataDir) -> Handlers
     async def make_checkpoint(_: MakeCheckpoint) -> CheckpointMade:
         # In a thread of its own: it waits for the disk, and no log may wait with it.
         await asyncio.to_thread(store.checkpoint, data_dir.checkpoints / CURRENT)
+        clear_checkpoints(data_dir)  # of a backup that was given up meanwhile
         return CheckpointMade()
 
     own: Handlers = {
