@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -175,19 +174,6 @@ def test_all_end_with_the_supervisor(tmp_path: Path) -> None:
         (log, _) = json.loads(checked.stdout)["logs"]
         assert not log["sound"]
         assert log["problems"]
-
-
-def test_a_start_waits_for_what_a_killed_supervisor_left(tmp_path: Path) -> None:
-    with Instance(tmp_path, "--workers", "1") as instance:
-        keeper = instance.processes()["keeper"]
-        keeper.send_signal(signal.SIGSTOP)  # it holds the lock until it can end
-        instance.kill("supervisor")
-        resumed = threading.Timer(1.5, keeper.send_signal, [signal.SIGCONT])
-        resumed.start()
-        begun = time.monotonic()
-        instance.start()
-        assert time.monotonic() - begun > 1.4
-        resumed.join()
 
 
 def test_signals_without_end_do_not_hide_how_it_ended(tmp_path: Path) -> None:

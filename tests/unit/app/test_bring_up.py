@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is checked before an instance starts: lock, port, and that it is still what it was."""
 
+import fcntl
 import os
 import socket
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +153,19 @@ def test_passphrases_are_named_never_given(tmp_path: Path, monkeypatch: pytest.M
     file.chmod(0o644)
     with pytest.raises(SettingsError, match="read by others"):
         resolve_passphrase(str(file))
+
+
+def test_children_of_a_killed_supervisor_are_waited_for(tmp_path: Path) -> None:
+    data_dir = DataDir.at(tmp_path)
+    ended = subprocess.Popen(["true"])  # whoever took the lock; somebody else holds it still
+    ended.wait()
+    data_dir.lock_file.write_text(f"{ended.pid}\n")
+    held = os.open(data_dir.lock_file, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    released = threading.Timer(0.5, os.close, [held])
+    begun = time.monotonic()
+    released.start()
+    with bring_up.locked(data_dir):
+        assert time.monotonic() - begun > 0.4
+        assert data_dir.lock_file.read_text() == f"{os.getpid()}\n"
+    released.join()
