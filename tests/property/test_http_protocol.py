@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 from countermark.httpkit.application import Application
 from countermark.httpkit.body import read_body
 from countermark.httpkit.protocol import BoundedHttp, Limits
+from fuzz.targets.processes import Wire
 
 _PIECES = st.sampled_from(
     [
@@ -38,39 +39,6 @@ _PIECES = st.sampled_from(
 )
 
 
-class _Wire(asyncio.Transport):
-    """Records what a connection writes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: object) -> None:
-        assert isinstance(data, bytes)
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        return
-
-    def pause_reading(self) -> None:
-        return
-
-    def resume_reading(self) -> None:
-        return
-
-
 async def _echo(request: Request) -> Response:
     return Response(await read_body(request, limit=1000))
 
@@ -86,10 +54,10 @@ _CONFIG = Config(
 _CONFIG.load()
 
 
-async def _feed(chunks: list[bytes]) -> _Wire:
+async def _feed(chunks: list[bytes]) -> Wire:
     state = ServerState()
     connection = BoundedHttp(Limits(header_bytes=400), _CONFIG, state, {})
-    wire = _Wire()
+    wire = Wire()
     connection.connection_made(wire)
     for chunk in chunks:
         connection.data_received(chunk)
