@@ -107,9 +107,20 @@ class LogFrozen(RequestRejected):
 
 
 class VerificationError(CountermarkError):
-    """The evidence does not prove the claim."""
+    """The evidence does not prove the claim.
+
+    Attributes:
+        found: what the evidence says, in a form to put beside `expected`; empty if that is
+            nothing that can be shown.
+        expected: what it should have said.
+    """
 
     code = "verification"
+
+    def __init__(self, message: str = "", *, found: str = "", expected: str = "") -> None:
+        super().__init__(message)
+        self.found = found
+        self.expected = expected
 
 
 class SignatureInvalid(VerificationError):
