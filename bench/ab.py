@@ -21,10 +21,11 @@ from pathlib import Path
 
 import psutil
 
+from bench.floors import SIGN, VERIFY, floors
 from bench.instance import Instance, SigningKey, hashedrekord, instance, new_keys
 from bench.load import post, run_load
 from bench.measure import GroupCPU, percentile, spread
-from bench.services import V1_ENTRIES, certified, floors
+from bench.services import V1_ENTRIES, certified
 
 LEAST_PAIRS = 7
 WARM = 400
@@ -107,7 +108,7 @@ def compare(arguments: argparse.Namespace) -> None:
             run_load(side.running.port, warm, clients=arguments.clients)
         for number, requests in enumerate(measured):
             times = floors()
-            sampled.append(times["P-256 verify"] + times["P-256 sign"])
+            sampled.append(times[VERIFY] + times[SIGN])
             for side in sides if number % 2 else reversed(sides):
                 side.measure(requests, arguments.clients)
     floor = statistics.median(sampled)

@@ -17,10 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.big_log import BigLog, big_log, copy_of
+from bench.floors import SIGN, VERIFY, floors
 from bench.instance import Instance, hashedrekord, instance, new_keys
 from bench.load import post, run_load
 from bench.measure import GroupCPU, Row, percentile, spread
-from bench.services import V1_ENTRIES, floors
+from bench.services import V1_ENTRIES
 from countermark.app.data_dir import DataDir
 from countermark.app.inspection import Inspection
 from countermark.app.instance import V1_LOG
@@ -108,7 +109,7 @@ def _interleaved(kind: Kind, sides: Sequence[Side]) -> list[Row]:
         side.costs, side.latencies_s, side.per_second = [], [], []
     for pair in range(PAIRS):
         times = floors()
-        sampled.append(times["P-256 verify"] + times["P-256 sign"])
+        sampled.append(times[VERIFY] + times[SIGN])
         for side in sides if pair % 2 else reversed(sides):
             requests = kind.make(side.log, pair, kind.count)
             side.window(requests, kind.clients, kind.expected)

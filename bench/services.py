@@ -4,15 +4,13 @@
 import hashlib
 import json
 import os
-import statistics
 from collections.abc import Sequence
 from itertools import islice
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from bench.floors import RS256, SIGN, VERIFY
 from bench.instance import (
     Instance,
     SigningKey,
@@ -21,8 +19,9 @@ from bench.instance import (
     new_keys,
     signing_cert_requests,
 )
-from bench.load import LoadResult, post, run_load
-from bench.measure import GroupCPU, Row, cpu_per_call, percentile, spread
+from bench.load import post, run_load
+from bench.measure import GroupCPU, Row, percentile
+from bench.windows import Windows
 from countermark.core.crypto import der
 
 WINDOWS = 7
@@ -30,69 +29,6 @@ CLIENTS = 32
 WARM, BUSY, ALONE = 300, 800, 80
 SIGNERS = WARM + WINDOWS * (BUSY + ALONE)
 V1_ENTRIES = "/api/v1/log/entries"
-
-
-def floors() -> dict[str, float]:
-    """CPU seconds of one operation with `cryptography`, by name."""
-    message = b"x" * 200
-    key = ec.generate_private_key(ec.SECP256R1())
-    algorithm = ec.ECDSA(SHA256())
-    signature = key.sign(message, algorithm)
-    public = key.public_key()
-    rsa_key = rsa.generate_private_key(65537, 2048)
-    rsa_signature = rsa_key.sign(message, padding.PKCS1v15(), SHA256())
-    rsa_public = rsa_key.public_key()
-    return {
-        "P-256 sign": cpu_per_call(lambda: key.sign(message, algorithm)),
-        "P-256 verify": cpu_per_call(lambda: public.verify(signature, message, algorithm)),
-        "RS256 verify": cpu_per_call(
-            lambda: rsa_public.verify(rsa_signature, message, padding.PKCS1v15(), SHA256())
-        ),
-    }
-
-
-def _windows(
-    running: Instance, windows: Sequence[Sequence[bytes]], expected: int, *, clients: int
-) -> tuple[list[float], list[LoadResult], list[dict[str, float]]]:
-    """Server CPU seconds a request in each window, with the floors timed between windows."""
-    cpu = GroupCPU(running.process.pid)
-    costs, results, sampled = [], [], []
-    for requests in windows:
-        sampled.append(floors())
-        cpu.start()
-        result = run_load(running.port, requests, clients=clients, keep=True)
-        costs.append(cpu.seconds() / len(requests))
-        if set(result.statuses) != {expected}:
-            raise SystemExit(f"unexpected answers: {dict(result.statuses)}")
-        results.append(result)
-    return costs, results, sampled
-
-
-def _row(
-    work: str,
-    costs: Sequence[float],
-    results: Sequence[LoadResult],
-    floor: Sequence[float],
-    name: str,
-) -> Row:
-    latencies = [latency for result in results for latency in result.latencies_s]
-    return Row(
-        work,
-        statistics.median(costs) * 1e6,
-        "µs server CPU",
-        spread(costs) * 1e6,
-        statistics.median(floor) * 1e6,
-        name,
-        {
-            "ratio_of_windows": round(
-                statistics.median(c / f for c, f in zip(costs, floor, strict=True)), 2
-            ),
-            "per_second": round(statistics.median(r.per_second for r in results)),
-            "p50_ms": round(percentile(latencies, 0.5) * 1e3, 2),
-            "p99_ms": round(percentile(latencies, 0.99) * 1e3, 2),
-            "requests": len(latencies),
-        },
-    )
 
 
 def _entries(signers: Sequence[SigningKey], count: int) -> list[list[bytes]]:
@@ -113,12 +49,10 @@ def _v1_rows(running: Instance, signers: Sequence[SigningKey], kind: str) -> lis
     busy, alone = loaded[: WINDOWS * BUSY], loaded[WINDOWS * BUSY :]
     rows = []
     for part, count, clients in ((busy, BUSY, CLIENTS), (alone, ALONE, 1)):
-        windows = _entries(part, count)
-        costs, results, sampled = _windows(running, windows, 201, clients=clients)
-        floor = [s["P-256 verify"] + s["P-256 sign"] for s in sampled]
+        measured = Windows({VERIFY: 1, SIGN: 1})
+        measured.send(running, _entries(part, count), 201, clients=clients)
         noun = "client" if clients == 1 else "clients"
-        work = f"v1 POST hashedrekord, {kind}, {clients} {noun}"
-        rows.append(_row(work, costs, results, floor, "P-256 verify + sign"))
+        rows.append(measured.row(f"v1 POST hashedrekord, {kind}, {clients} {noun}"))
     return rows
 
 
@@ -127,28 +61,17 @@ def _certificates(running: Instance) -> tuple[Row, list[SigningKey]]:
     signers = new_keys(SIGNERS)
     per_window = SIGNERS // WINDOWS
     windows: list[list[bytes]] = []
-    results: list[LoadResult] = []
-    costs: list[float] = []
-    sampled: list[dict[str, float]] = []
     for start in range(0, per_window * WINDOWS, per_window):
         # a token lives ten minutes: each window has its own
         bodies = signing_cert_requests(running.token(), signers[start : start + per_window])
         windows.append([post("/api/v2/signingCert", body, "application/json") for body in bodies])
     run_load(running.port, windows[0][:WARM], clients=CLIENTS)
-    for requests in windows:
-        cost, window, floor = _windows(running, [requests], 200, clients=CLIENTS)
-        costs, results, sampled = costs + cost, results + window, sampled + floor
-    floors_ = [s["RS256 verify"] + 2 * s["P-256 verify"] + 3 * s["P-256 sign"] for s in sampled]
-    row = _row(
-        f"certificate with embedded SCT, {CLIENTS} clients",
-        costs,
-        results,
-        floors_,
-        "RS256 verify + 2 P-256 verify + 3 sign",
-    )
+    measured = Windows({RS256: 1, VERIFY: 2, SIGN: 3})
+    measured.send(running, windows, 200, clients=CLIENTS)
+    row = measured.row(f"certificate with embedded SCT, {CLIENTS} clients")
     alone = run_load(running.port, windows[0][:ALONE], clients=1)
     row.detail["p50_ms_one_client"] = round(percentile(alone.latencies_s, 0.5) * 1e3, 2)
-    return row, _with_certificates(signers, [body for r in results for body in r.replies])
+    return row, _with_certificates(signers, [body for r in measured.results for body in r.replies])
 
 
 def certified(running: Instance, count: int) -> list[SigningKey]:
@@ -198,9 +121,9 @@ def _timestamps(running: Instance) -> Row:
         for _ in range(WINDOWS)
     ]
     run_load(running.port, windows[0][:300], clients=CLIENTS)  # warm
-    costs, results, sampled = _windows(running, windows, 200, clients=CLIENTS)
-    floor = [s["P-256 sign"] for s in sampled]
-    return _row(f"timestamp token, {CLIENTS} clients", costs, results, floor, "P-256 sign")
+    measured = Windows({SIGN: 1})
+    measured.send(running, windows, 200, clients=CLIENTS)
+    return measured.row(f"timestamp token, {CLIENTS} clients")
 
 
 def run() -> list[Row]:
