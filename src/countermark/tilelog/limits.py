@@ -26,7 +26,7 @@ class Limits:
     queued_bytes: int = 64 * 1024 * 1024
     round_size: int = 512
     round_bytes: int = 16 * 1024 * 1024
-    breath_s: float = 0.004
+    breath_s: float = 0.012
     unpublished: int = 131_072
     unpublished_bytes: int = 256 * 1024 * 1024
     quiet_s: float = 0.05
