@@ -24,7 +24,6 @@ from countermark.client.submit import submit_entry
 from countermark.client.transport import Transport
 from countermark.core.bundle.bundle import MessageSignature
 from countermark.core.bundle.signing_config import Service
-from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import from_base64
 from countermark.core.errors import (
     ChainInvalid,
@@ -145,7 +144,7 @@ def test_a_certificate_of_no_trusted_authority_is_not_used(
 def test_an_authoritys_namesake_is_not_believed(chosen: Instance, token: IdentityToken) -> None:
     """Same names, another key: the chain's signature decides."""
     (authority,) = chosen.trusted_root.certificate_authorities
-    key = PublicKey.from_spki(EphemeralKey().spki)
+    key = EphemeralKey().public_key
     (own,) = (c for c in authority.certificates[:1])
     forged = authority.chain[0].replace(own.spki, key.spki)
     assert forged != authority.chain[0]

@@ -1,26 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The throw-away key and its certificate, checked before anything is signed with them."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from countermark.client.choice import Instance
+from countermark.client.credential import Credential
 from countermark.client.identity import IdentityToken
 from countermark.client.submit import request_certificate
 from countermark.client.transport import Transport
+from countermark.core.bundle.signing_config import select_one
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.crypto import der
 from countermark.core.crypto.certificate import EKU_CODE_SIGNING, OID_SCT_LIST, Certificate
 from countermark.core.crypto.chain import verify_chain
-from countermark.core.crypto.keys import encode_pem
+from countermark.core.crypto.keys import PublicKey
 from countermark.core.ct.sct import parse_sct_list, sct_message_precert
 from countermark.core.errors import ChainInvalid, IdentityMismatch, SCTInvalid
 from countermark.core.verify.signer import SignerIdentity
 
 _OID_EC, _OID_P256 = "1.2.840.10045.2.1", "1.2.840.10045.3.1.7"
+_LEAST_CERTIFICATE_LIFE = timedelta(seconds=30)
 
 
 class EphemeralKey:
@@ -29,14 +34,16 @@ class EphemeralKey:
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
 
-    @property
-    def spki(self) -> bytes:
-        """DER SubjectPublicKeyInfo of the public half."""
         # Written by hand: `cryptography`'s serialization module takes 40 ms to import.
         numbers = self._key.public_key().public_numbers()
         point = b"\x04" + numbers.x.to_bytes(32) + numbers.y.to_bytes(32)
         algorithm = der.sequence(der.oid(_OID_EC), der.oid(_OID_P256))
-        return der.sequence(algorithm, der.bit_string(point))
+        self._public_key = PublicKey.from_spki(der.sequence(algorithm, der.bit_string(point)))
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+        return self._public_key
 
     def sign(self, message: bytes) -> bytes:
         """DER ECDSA signature over SHA-256 of `message`."""
@@ -47,16 +54,38 @@ class EphemeralKey:
         return self._key.sign(digest, ec.ECDSA(Prehashed(SHA256())))
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A key and its certificate, for as many signatures as its minutes allow."""
+class Keyless:
+    """Credentials of whoever an identity token is about. A `CredentialSource`.
 
-    key: EphemeralKey
-    certificate: Certificate
+    A certificate is asked for when the first signature needs one and again when its minutes are
+    over, as long as the token lives.
+    """
 
-    def good_until(self, time: datetime) -> bool:
-        """Whether it may still be used at `time`."""
-        return time <= self.certificate.not_after
+    hash_name = "sha256"
+
+    def __init__(self, instance: Instance, token: IdentityToken) -> None:
+        self._instance = instance
+        self._token = token
+        self._lock = threading.Lock()
+        self._credential: Credential | None = None
+
+    def current(self, transport: Transport) -> Credential:
+        """See `CredentialSource`. Raises what `obtain_credential` raises, or TokenRejected."""
+        with self._lock:
+            now = datetime.now(tz=UTC)
+            held = self._credential
+            if held is None or not held.good_until(now + _LEAST_CERTIFICATE_LIFE):
+                self._token.check_alive(time.time())
+                ca = select_one(
+                    self._instance.signing_config.ca_urls,
+                    "certificate authority",
+                    supported=(1,),
+                    now=now,
+                )
+                held = self._credential = obtain_credential(
+                    transport, ca.url, self._token, self._instance.trusted_root
+                )
+            return held
 
 
 def obtain_credential(
@@ -72,11 +101,11 @@ def obtain_credential(
         transport,
         ca_url,
         token=token.text,
-        public_key_pem=encode_pem("PUBLIC KEY", key.spki),
+        public_key_pem=key.public_key.to_pem(),
         proof=key.sign(token.subject.encode("utf-8")),
     )
     leaf = Certificate.parse(chain[0])
-    if leaf.spki != key.spki:
+    if leaf.spki != key.public_key.spki:
         raise ChainInvalid("the certificate authority certified another key than ours")
     check_certificate(leaf, root, datetime.now(tz=UTC))
     check_name(SignerIdentity.from_certificate(leaf), token)

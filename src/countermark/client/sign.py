@@ -1,74 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keyless signing: an artifact and an identity token become a bundle.
+"""Signing: an artifact and a credential become a bundle.
 
 The order is that of Sigstore's clients: token, throw-away key, certificate, its SCT checked,
 signature, timestamp over the signature, log entry, bundle. The bundle is verified before anybody
-sees it, so what `sign` returns will verify.
+sees it, so what `sign` returns will verify. A managed key needs neither token nor certificate.
 """
 
 import hashlib
-import json
-import secrets
-import threading
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from os import PathLike
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, TypeAlias
 
-from countermark.client.certificate import Credential, check_name, obtain_credential
+from countermark.client.certificate import Keyless
 from countermark.client.choice import Instance, InstanceChoice, choose_instance
+from countermark.client.credential import Credential, CredentialSource
+from countermark.client.deadline import Deadline
+from countermark.client.finish import Prepared, Signed, check_whole, enter, stamp
 from countermark.client.identity import IdentityToken, find_identity
-from countermark.client.submit import request_timestamp, submit_entry
 from countermark.client.transport import Transport
 from countermark.client.verify import FileArtifact
-from countermark.core.bundle.bundle import Bundle, MessageSignature
-from countermark.core.bundle.signing_config import select_one, select_several
-from countermark.core.encoding import to_base64
+from countermark.core.bundle.bundle import HASH_ALGORITHMS, Content, MessageSignature
 from countermark.core.errors import RequestRejected
 from countermark.core.intoto.envelope import PAYLOAD_TYPE_IN_TOTO, Envelope, EnvelopeSignature
 from countermark.core.intoto.statement import parse_statement
-from countermark.core.tsp.request import TimestampRequest
 from countermark.core.verify.artifact import Artifact, DigestArtifact
-from countermark.core.verify.evidence import Evidence
-from countermark.core.verify.policy import UnsafeAnyIdentity
-from countermark.core.verify.verifier import verify
-from countermark.core.wire import rekor_v1
+
+__all__ = ("DEFAULT_TIMEOUT_S", "Prepared", "Signed", "Signer", "Source")
 
 Source: TypeAlias = bytes | PathLike[str] | BinaryIO
-_LEAST_CERTIFICATE_LIFE = timedelta(seconds=30)
-_NONCE_BITS = 64
-
-
-class Signed(NamedTuple):
-    """A bundle, and what verifying it found out: who, when, which log, which checks."""
-
-    bundle: Bundle
-    evidence: Evidence
+DEFAULT_TIMEOUT_S = 60.0
+_NAMES = {hash_name: name for name, hash_name in HASH_ALGORITHMS.items()}
 
 
 class Signer:
-    """Signs as one person or workload with one instance; safe to use from several threads.
+    """Signs as one person, workload or key with one instance; threads may share it.
 
     A certificate is asked for at the first signature and again when its minutes are over, as
     long as the identity token lives.
     """
 
     def __init__(
-        self, instance: Instance, token: IdentityToken, *, transport: Transport | None = None
+        self,
+        instance: Instance,
+        who: IdentityToken | CredentialSource,
+        *,
+        transport: Transport | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         """Nothing is sent yet.
 
         Args:
             instance: the services to sign with and the root to verify their answers under.
-            token: who signs.
+            who: who signs: an identity token, or where credentials come from.
             transport: to share connections with other work.
+            timeout_s: how long the services may take for one signature, all calls, tries and
+                waits together; reading the artifact does not count.
         """
         self._instance = instance
-        self._token = token
+        self._source = Keyless(instance, who) if isinstance(who, IdentityToken) else who
         self._transport = transport or Transport()
-        self._lock = threading.Lock()
-        self._credential: Credential | None = None
+        self._timeout_s = timeout_s
 
     @classmethod
     def create(
@@ -91,7 +82,7 @@ class Signer:
         return cls(chosen, identity, transport=transport)
 
     def sign(self, source: Source, *, progress: Callable[[int], None] | None = None) -> Signed:
-        """Sign a file, an open binary file or bytes; only its SHA-256 leaves this machine.
+        """Sign a file, an open binary file or bytes; only its digest leaves this machine.
 
         Args:
             source: read to its end in pieces, whatever its size.
@@ -100,95 +91,70 @@ class Signer:
         Raises RequestRejected or Unavailable if a service does not do its part,
         VerificationError if one did it wrong, NotFound or OSError if the source can't be read.
         """
-        digest = _sha256(source, progress)
-        credential = self._current()
-        signature = credential.key.sign_digest(digest)
-        proposal = rekor_v1.proposed_hashedrekord(
-            "sha256", digest.hex(), signature, credential.certificate.to_pem()
-        )
-        content = MessageSignature(signature, "SHA2_256", digest)
-        return self._complete(credential, content, proposal, DigestArtifact("sha256", digest))
+        digest = self._digest(source, progress)
+        transport = self._budgeted()
+        return self._finish(self._prepare_digest(digest, transport), transport)
 
     def sign_statement(self, payload: bytes) -> Signed:
         """Sign an in-toto statement, byte for byte as it is, in a DSSE envelope."""
+        transport = self._budgeted()
+        return self._finish(self._prepare_statement(payload, transport), transport)
+
+    def prepare(self, source: Source, *, progress: Callable[[int], None] | None = None) -> Prepared:
+        """`sign` up to the log: what it returns is signed and timestamped. See `finish`."""
+        digest = self._digest(source, progress)
+        return self._prepare_digest(digest, self._budgeted())
+
+    def prepare_statement(self, payload: bytes) -> Prepared:
+        """`sign_statement` up to the log."""
+        return self._prepare_statement(payload, self._budgeted())
+
+    def finish(self, prepared: Prepared) -> Signed:
+        """Log what `prepare` made, and verify the whole. Safe to repeat: an entry is found again.
+
+        Raises Unavailable if the log is out of reach.
+        """
+        return self._finish(prepared, self._budgeted())
+
+    def _budgeted(self) -> Transport:
+        return self._transport.until(Deadline.after(self._timeout_s))
+
+    def _digest(self, source: Source, progress: Callable[[int], None] | None) -> DigestArtifact:
+        hash_name = self._source.hash_name
+        if isinstance(source, bytes):
+            return DigestArtifact(hash_name, hashlib.new(hash_name, source).digest())
+        return DigestArtifact(hash_name, FileArtifact(source, progress).digest(hash_name))
+
+    def _prepare_digest(self, artifact: DigestArtifact, transport: Transport) -> Prepared:
+        credential = self._source.current(transport)
+        signature = credential.key.sign_digest(artifact.value)
+        content = MessageSignature(signature, _NAMES[artifact.hash_name], artifact.value)
+        return self._prepared(credential, content, artifact, transport)
+
+    def _prepare_statement(self, payload: bytes, transport: Transport) -> Prepared:
         digests = next(
             (item.digests for item in parse_statement(payload).subjects if item.digests), None
         )
         if digests is None:
             raise RequestRejected("the statement gives no SHA-2 digest of any artifact")
-        credential = self._current()
+        credential = self._source.current(transport)
         unsigned = Envelope(payload, PAYLOAD_TYPE_IN_TOTO, ())
-        signature = credential.key.sign(unsigned.pae())
-        envelope = unsigned._replace(signatures=(EnvelopeSignature(signature),))
-        proposal = rekor_v1.proposed_dsse(
-            _envelope_json(envelope), [credential.certificate.to_pem()]
-        )
-        return self._complete(credential, envelope, proposal, _KnownDigests(digests))
+        signature = EnvelopeSignature(credential.key.sign(unsigned.pae()), credential.hint or "")
+        envelope = unsigned._replace(signatures=(signature,))
+        return self._prepared(credential, envelope, KnownDigests(digests), transport)
 
-    def _current(self) -> Credential:
-        with self._lock:
-            now = datetime.now(tz=UTC)
-            held = self._credential
-            if held is None or not held.good_until(now + _LEAST_CERTIFICATE_LIFE):
-                self._token.check_alive(time.time())
-                ca = select_one(
-                    self._instance.signing_config.ca_urls,
-                    "certificate authority",
-                    supported=(1,),
-                    now=now,
-                )
-                held = self._credential = obtain_credential(
-                    self._transport, ca.url, self._token, self._instance.trusted_root
-                )
-            return held
-
-    def _complete(
-        self,
-        credential: Credential,
-        content: MessageSignature | Envelope,
-        proposal: bytes,
-        artifact: Artifact,
-    ) -> Signed:
-        """Timestamp the signature, log it, and verify the whole."""
-        services = self._instance.signing_config
-        now = datetime.now(tz=UTC)
-        logs = select_several(
-            services.rekor_tlog_urls,
-            services.rekor_tlog_config,
-            "transparency log",
-            supported=(1,),
-            now=now,
-        )
-        bundle = Bundle("0.3", (credential.certificate.der,), None, (), (), content)
+    def _prepared(
+        self, credential: Credential, content: Content, artifact: Artifact, transport: Transport
+    ) -> Prepared:
         # Before the log: a timestamp that can't be had should leave no entry behind.
-        stamps = tuple(self._timestamp(url, bundle.signature) for url in self._tsa_urls(now))
-        entries = tuple(submit_entry(self._transport, log.url, proposal) for log in logs)
-        bundle = bundle._replace(tlog_entries=entries, timestamps=stamps)
-        evidence = verify(bundle, artifact, self._instance.trusted_root, UnsafeAnyIdentity())
-        assert evidence.signer is not None
-        check_name(evidence.signer, self._token)
-        return Signed(bundle, evidence)
+        bundle = stamp(self._instance, credential.bundle(content), transport)
+        return Prepared(bundle, credential.verifier_pem, artifact, credential.policy)
 
-    def _tsa_urls(self, now: datetime) -> tuple[str, ...]:
-        services = self._instance.signing_config
-        if not services.tsa_urls:
-            return ()
-        chosen = select_several(
-            services.tsa_urls, services.tsa_config, "timestamp authority", supported=(1,), now=now
-        )
-        return tuple(service.url for service in chosen)
-
-    def _timestamp(self, url: str, signature: bytes) -> bytes:
-        request = TimestampRequest(
-            "sha256",
-            hashlib.sha256(signature).digest(),
-            nonce=secrets.randbits(_NONCE_BITS),
-            certificates=True,
-        )
-        return request_timestamp(self._transport, url, request)
+    def _finish(self, prepared: Prepared, transport: Transport) -> Signed:
+        return check_whole(self._instance, prepared, enter(self._instance, prepared, transport))
 
 
-class _KnownDigests:
+class KnownDigests:
     """An artifact known by the digests that a statement gives it."""
 
     def __init__(self, digests: Mapping[str, bytes]) -> None:
@@ -199,19 +165,3 @@ class _KnownDigests:
         if hash_name not in self._digests:
             raise RequestRejected(f"the statement does not give the {hash_name} digest")
         return self._digests[hash_name]
-
-
-def _sha256(source: Source, progress: Callable[[int], None] | None) -> bytes:
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).digest()
-    return FileArtifact(source, progress).digest("sha256")
-
-
-def _envelope_json(envelope: Envelope) -> str:
-    return json.dumps(
-        {
-            "payload": to_base64(envelope.payload),
-            "payloadType": envelope.payload_type,
-            "signatures": [{"sig": to_base64(item.sig)} for item in envelope.signatures],
-        }
-    )

@@ -5,7 +5,9 @@ Redirects are never followed, since a redirect could carry an identity token to 
 Plain http is for this machine only, for the same reason.
 """
 
+import copy
 import ipaddress
+import random
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from countermark.client.deadline import Deadline
 from countermark.core.errors import (
     FormatError,
     Pushback,
@@ -22,34 +25,76 @@ from countermark.core.errors import (
 )
 
 _MAX_REPLY_BYTES = 4 * 1024 * 1024
-_MAX_ATTEMPTS = 3
+_MAX_ATTEMPTS, _MAX_ATTEMPTS_IN_BUDGET = 3, 12
 _MAX_WAIT_S = 10
+_FIRST_WAIT_S = 0.25
 _BUSY = (429, 503)
+_GATEWAY = (502, 504)  # of a proxy whose server starts again; asked again within a budget only
+_PIECE_BYTES = 64 * 1024
 
 
 class ConnectionLost(UpstreamDown):
     """The connection ended before the answer did; what was asked may have been done."""
 
 
+class TooSlow(UpstreamDown):
+    """The answer did not come in time; what was asked may have been done."""
+
+
 class Reply(NamedTuple):
-    """An answer. `headers` has lower-case names."""
+    """An answer. `headers` has lower-case names; `server` is the address that gave it."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    server: str = ""
 
 
 class Transport:
     """Connections that are kept and shared; may be used from several threads."""
 
     def __init__(self, *, timeout_s: float = 30) -> None:
-        self._timeout = urllib3.Timeout(connect=min(timeout_s, 10), read=timeout_s)
         self._direct = urllib3.PoolManager(num_pools=8, maxsize=8)
         self._proxied: dict[str, urllib3.ProxyManager] = {}
+        self._timeout_s = timeout_s
+        self._deadline: Deadline | None = None
+
+    def until(self, deadline: Deadline) -> "Transport":
+        """The same connections for calls that must all be over by `deadline`.
+
+        Within it, a server that is busy, breaks off or hangs is asked again, with growing and
+        somewhat random pauses, or after the time it names; not at all if that is too late.
+        """
+        other = copy.copy(self)
+        other._deadline = deadline
+        return other
+
+    def sharing(self, others: int) -> "Transport":
+        """For a call that leaves time for as many others, should it fail."""
+        return self if self._deadline is None else self.until(self._deadline.share(others))
 
     def get(self, url: str, what: str, *, headers: Mapping[str, str] | None = None) -> Reply:
         """GET `url`, the address of `what`. Raises Unavailable or a subclass; see `check`."""
         return self._send("GET", url, what, None, dict(headers or {}))
+
+    def open(self, url: str, what: str, *, timeout_s: float) -> urllib3.BaseHTTPResponse:
+        """GET `url` and leave the body to be read, and to be bounded, by the caller.
+
+        Any status is returned. Raises SettingsError for plain http to another machine, and
+        urllib3's errors; each wait for bytes takes at most `timeout_s`.
+        """
+        pool = self._pool_for(url, what)
+        url, headers = _without_resolving(url, {"User-Agent": "countermark", "Accept": "*/*"})
+        return pool.request(
+            "GET",
+            url,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
+        )
 
     def post(
         self,
@@ -81,19 +126,43 @@ class Transport:
     ) -> Reply:
         pool = self._pool_for(url, what)
         headers = {"User-Agent": "countermark", "Accept": "*/*", **headers}
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
-            last = attempt == _MAX_ATTEMPTS
+        attempt = 0
+        while True:
+            attempt += 1
+            reply: Reply | None = None
+            failure: UpstreamDown | None = None
             try:
                 reply = self._send_once(pool, method, url, what, body, headers)
-            except ConnectionLost:
-                # A kept connection that its server gave up, or a server that starts again.
-                if last:
-                    raise
-                continue
-            if reply.status not in _BUSY or last:
-                break
-            time.sleep(min(_retry_after_s(reply), _MAX_WAIT_S))
-        return reply
+            except (ConnectionLost, TooSlow) as error:
+                failure = error
+            wait_s = self._pause_s(attempt, reply, failure)
+            if wait_s is not None:
+                time.sleep(wait_s)
+            elif reply is not None:
+                return reply
+            else:
+                assert failure is not None
+                raise failure
+
+    def _pause_s(
+        self, attempt: int, reply: Reply | None, failure: UpstreamDown | None
+    ) -> float | None:
+        """How long to wait before the next try; None if this was the last."""
+        named_s = None if reply is None else _retry_after_s(reply)
+        if self._deadline is None:
+            retried = reply.status in _BUSY if reply else isinstance(failure, ConnectionLost)
+            if not retried or attempt >= _MAX_ATTEMPTS:
+                return None
+            return 0.0 if reply is None else min(1 if named_s is None else named_s, _MAX_WAIT_S)
+        if reply is not None and reply.status not in (*_BUSY, *_GATEWAY):
+            return None
+        if attempt == 1 and isinstance(failure, ConnectionLost):
+            return 0.0  # a kept connection that its server gave up
+        backoff_s = _FIRST_WAIT_S * 2 ** (attempt - 1)
+        pause_s: float = min(_MAX_WAIT_S, backoff_s) if named_s is None else named_s
+        pause_s += random.uniform(0, backoff_s / 2)  # noqa: S311 - so that not all come at once
+        left_s = self._deadline.left_s()
+        return pause_s if attempt < _MAX_ATTEMPTS_IN_BUDGET and pause_s < left_s else None
 
     def _send_once(
         self,
@@ -105,6 +174,10 @@ class Transport:
         headers: dict[str, str],
     ) -> Reply:
         url, headers = _without_resolving(url, headers)
+        left_s = self._deadline.left_s() if self._deadline is not None else self._timeout_s
+        if left_s <= 0:
+            raise out_of_time(url, what)
+        read_s = min(self._timeout_s, left_s)
         try:
             response = pool.request(
                 method,
@@ -115,21 +188,31 @@ class Transport:
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=self._timeout,
+                timeout=urllib3.Timeout(connect=min(read_s, 10), read=read_s),
             )
             try:
-                data = response.read(_MAX_REPLY_BYTES + 1)
-            finally:
-                response.release_conn()
+                data = self._read(response, url, what)
+            except BaseException:
+                response.close()  # half read, so of no use to anybody else
+                raise
+            response.release_conn()
         except urllib3.exceptions.LocationValueError as error:
             raise SettingsError(f"{what}: {url!r} is not a usable address") from error
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(url, what, error) from error
-        if len(data) > _MAX_REPLY_BYTES:
-            raise FormatError(f"reply of {what}", f"is larger than {_MAX_REPLY_BYTES} bytes")
-        return Reply(
-            response.status, {name.lower(): value for name, value in response.headers.items()}, data
-        )
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, names, data, _address(url))
+
+    def _read(self, response: urllib3.BaseHTTPResponse, url: str, what: str) -> bytes:
+        """The body: bounded, and in time even if it comes byte by byte."""
+        data = bytearray()
+        while piece := response.read1(_PIECE_BYTES):
+            data += piece
+            if len(data) > _MAX_REPLY_BYTES:
+                raise FormatError(f"reply of {what}", f"is larger than {_MAX_REPLY_BYTES} bytes")
+            if self._deadline is not None and self._deadline.left_s() <= 0:
+                raise out_of_time(url, what)
+        return bytes(data)
 
     def _pool_for(self, url: str, what: str) -> urllib3.PoolManager:
         scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
@@ -178,17 +261,27 @@ def check(reply: Reply, what: str, message: str = "") -> Reply:
     if 200 <= status < 300:
         return reply
     reason = printable(message) or f"status {status}"
+    if reply.server:
+        what = f"{what} at {reply.server}"
     if status in _BUSY:
-        raise Pushback(f"{what} is too busy: {reason}", _retry_after_s(reply))
+        waits = _retry_after_s(reply)
+        raise Pushback(f"{what} is too busy: {reason}", 1 if waits is None else waits)
     if 400 <= status < 500:
         raise RequestRejected(f"{what} refused: {reason}")
     raise UpstreamDown(f"{what} failed: {reason}")
 
 
+def out_of_time(url: str, what: str) -> TooSlow:
+    """The error for a call whose time is over."""
+    error = TooSlow(f"{what} at {_address(url)} takes too long to answer")
+    error.add_note("give the services more time with --timeout, or try again later")
+    return error
+
+
 def unreachable(url: str, what: str, error: Exception) -> UpstreamDown:
     """The error for a server that does not answer, with what to do about it."""
     parts = urlsplit(url)
-    address = f"{parts.scheme}://{parts.netloc}"
+    address = _address(url)
     if isinstance(error, urllib3.exceptions.SSLError):
         down = UpstreamDown(f"{what} at {address} has no certificate that this machine trusts")
         down.add_note("if its CA is private, name its file in SSL_CERT_FILE")
@@ -199,7 +292,7 @@ def unreachable(url: str, what: str, error: Exception) -> UpstreamDown:
     elif isinstance(error, urllib3.exceptions.ProtocolError):
         down = ConnectionLost(f"{what} at {address} broke off")
     elif isinstance(error, urllib3.exceptions.TimeoutError):
-        down = UpstreamDown(f"{what} at {address} takes too long to answer")
+        down = TooSlow(f"{what} at {address} takes too long to answer")
     else:
         down = UpstreamDown(f"{what} at {address} cannot be used: {printable(str(error))}")
     return down
@@ -222,6 +315,21 @@ def printable(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def _retry_after_s(reply: Reply) -> int:
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _retry_after_s(reply: Reply) -> int | None:
+    """What Retry-After says (RFC 9110 section 10.2.3); None if it says nothing usable."""
     value = reply.headers.get("retry-after", "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 1
+    if value.isascii() and value.isdigit():
+        return int(value) if len(value) < 6 else None
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
+
+    try:
+        return max(0, min(99_999, round(parsedate_to_datetime(value).timestamp() - time.time())))
+    except (ValueError, OverflowError, OSError):
+        return None

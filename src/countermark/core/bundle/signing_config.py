@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from countermark.core.bundle import protojson
 from countermark.core.bundle.protojson import JSONObject
@@ -56,9 +56,16 @@ class ServiceSelection:
     count: int = 0
 
 
+class Candidates(NamedTuple):
+    """Services that may be used, the preferred one first, and how many of them must be."""
+
+    services: tuple[Service, ...]
+    needed: int
+
+
 @dataclass(frozen=True, slots=True)
 class SigningConfig:
-    """The services of one instance. `select_one` and `select_several` choose among them."""
+    """The services of one instance. `select_one` and `select_candidates` choose among them."""
 
     ca_urls: tuple[Service, ...]
     oidc_urls: tuple[Service, ...]
@@ -109,25 +116,28 @@ def select_one(
     return _candidates(services, what, supported=supported, now=now)[0]
 
 
-def select_several(
+def select_candidates(
     services: Sequence[Service],
     selection: ServiceSelection,
     what: str,
     *,
     supported: Sequence[int],
     now: datetime,
-) -> tuple[Service, ...]:
-    """The services to use, one per operator and all of one version. Raises SettingsError."""
+) -> Candidates:
+    """The services to choose from, and how many to use; all of one version, one per operator.
+
+    Raises SettingsError if there are fewer than the selection asks for.
+    """
     found = _candidates(services, what, supported=supported, now=now)
     if selection.selector == "ALL":
-        return found
+        return Candidates(found, len(found))
     if selection.selector == "ANY":
-        return found[:1]
+        return Candidates(found, 1)
     if not 1 <= selection.count <= len(found):
         raise SettingsError(
             f"the signing config wants exactly {selection.count} of {len(found)} {what}s"
         )
-    return found[: selection.count]
+    return Candidates(found, selection.count)
 
 
 def parse_trust_config(data: bytes) -> tuple[TrustedRoot, SigningConfig]:

@@ -14,8 +14,8 @@ from countermark.core.bundle.signing_config import (
     ServiceSelection,
     SigningConfig,
     parse_trust_config,
+    select_candidates,
     select_one,
-    select_several,
     trust_config_to_json,
 )
 from countermark.core.bundle.trusted_root import TrustedRoot
@@ -61,15 +61,23 @@ def test_all_takes_one_per_operator_of_the_highest_version() -> None:
         service("b2", 2, operator="b", days=-2),
         service("c1", 1, operator="c"),
     ]
-    chosen = select_several(listed, ServiceSelection("ALL"), "log", supported=(1, 2), now=NOW)
-    assert [item.url for item in chosen] == ["https://a2", "https://b2"]
+    chosen = select_candidates(listed, ServiceSelection("ALL"), "log", supported=(1, 2), now=NOW)
+    assert [item.url for item in chosen.services] == ["https://a2", "https://b2"]
+    assert chosen.needed == 2
+
+
+def test_where_fewer_are_needed_than_there_are_the_rest_stands_by() -> None:
+    listed = [service(name, operator=name) for name in "abc"]
+    for selection, needed in ((ServiceSelection("ANY"), 1), (ServiceSelection("EXACT", 2), 2)):
+        chosen = select_candidates(listed, selection, "log", supported=(1,), now=NOW)
+        assert (len(chosen.services), chosen.needed) == (3, needed)
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_exact_needs_a_count_that_can_be_met(count: int) -> None:
     listed = [service("a", operator="a"), service("b", operator="b")]
     with pytest.raises(SettingsError, match=f"exactly {count} of 2 logs"):
-        select_several(listed, ServiceSelection("EXACT", count), "log", supported=(1,), now=NOW)
+        select_candidates(listed, ServiceSelection("EXACT", count), "log", supported=(1,), now=NOW)
 
 
 def test_nothing_usable_is_said_in_words() -> None:
@@ -105,10 +113,10 @@ def test_what_can_not_be_meant_is_refused(name: str, value: object) -> None:
 def test_the_public_instances_configs_are_understood(stem: str) -> None:
     config = SigningConfig.parse((SHIPPED / f"{stem}_signing_config.json").read_bytes())
     assert select_one(config.ca_urls, "CA", supported=(1,), now=NOW).url.startswith("https://")
-    logs = select_several(
+    logs = select_candidates(
         config.rekor_tlog_urls, config.rekor_tlog_config, "log", supported=(1,), now=NOW
     )
-    assert len(logs) == 1
+    assert (len(logs.services), logs.needed) == (1, 1)
 
 
 def test_a_trust_config_round_trips() -> None:
