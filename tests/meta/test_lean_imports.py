@@ -36,9 +36,12 @@ OURS = {
     "countermark.core.tlog.checkpoint", "countermark.core.tlog.merkle",
     "countermark.core.tlog.note", "countermark.core.tsp", "countermark.core.tsp.response",
     "countermark.core.tsp.verify", "countermark.core.verify", "countermark.core.verify.artifact",
-    "countermark.core.verify.body", "countermark.core.verify.evidence",
-    "countermark.core.verify.log_entry", "countermark.core.verify.policy",
-    "countermark.core.verify.signer", "countermark.core.verify.verifier",
+    "countermark.core.verify.body", "countermark.core.verify.content",
+    "countermark.core.verify.evidence", "countermark.core.verify.log_entry",
+    "countermark.core.verify.managed_key", "countermark.core.verify.policy",
+    "countermark.core.verify.recorded", "countermark.core.verify.signer",
+    "countermark.core.verify.signer_chain", "countermark.core.verify.verifier",
+    "countermark.core.verify.words",
 }  # fmt: skip
 # Runs the command as its entry point does, and then tells what it had to import.
 SCRIPT = """

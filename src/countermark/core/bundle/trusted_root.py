@@ -16,7 +16,7 @@ from countermark.core.crypto import der
 from countermark.core.crypto.certificate import Certificate
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import from_rfc3339, to_base64, to_rfc3339
-from countermark.core.errors import AlgorithmRefused, FormatError
+from countermark.core.errors import FormatError
 
 # What every client reads; sigstore-python, sigstore-go and sigstore-java accept nothing else.
 MEDIA_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
@@ -29,13 +29,28 @@ _OID_RSA = "1.2.840.113549.1.1.1"
 _HASH_NUMBERS = {0: "HASH_ALGORITHM_UNSPECIFIED", 1: "SHA2_256"}
 _KEY_NUMBERS = {
     1: "PKCS1_RSA_PKCS1V5",
+    2: "PKCS1_RSA_PSS",
+    3: "PKIX_RSA_PKCS1V5",
+    4: "PKIX_RSA_PSS",
     5: "PKIX_ECDSA_P256_SHA_256",
+    6: "PKIX_ECDSA_P256_HMAC_SHA_256",
     7: "PKIX_ED25519",
+    8: "PKIX_ED25519_PH",
     9: "PKIX_RSA_PKCS1V15_2048_SHA256",
     10: "PKIX_RSA_PKCS1V15_3072_SHA256",
     11: "PKIX_RSA_PKCS1V15_4096_SHA256",
     12: "PKIX_ECDSA_P384_SHA_384",
     13: "PKIX_ECDSA_P521_SHA_512",
+    14: "LMS_SHA256",
+    15: "LMOTS_SHA256",
+    16: "PKIX_RSA_PSS_2048_SHA256",
+    17: "PKIX_RSA_PSS_3072_SHA256",
+    18: "PKIX_RSA_PSS_4096_SHA256",
+    19: "PKIX_ECDSA_P384_SHA_256",
+    20: "PKIX_ECDSA_P521_SHA_256",
+    21: "ML_DSA_65",
+    22: "ML_DSA_87",
+    23: "ML_DSA_44",
 }
 MAX_TRUSTED_ROOT_BYTES = 4 * 1024 * 1024
 _MAX_AUTHORITIES, _MAX_CHAIN = 256, 10
@@ -157,11 +172,9 @@ def _public_key(data: bytes, details: str, what: str) -> PublicKey:
     if details.startswith("PKCS1_RSA"):
         # Staging's oldest CT log: a bare RSAPublicKey, though its id is that of the SPKI.
         algorithm = der.sequence(der.oid(_OID_RSA), der.NULL_VALUE)
-        return PublicKey.from_spki(der.sequence(algorithm, der.bit_string(data)), what)
-    key = PublicKey.from_spki(data, what)
-    if key.details != details:
-        raise AlgorithmRefused(f"{what} is {key.details}, declared as {details[:80]}")
-    return key
+        key = PublicKey.from_spki(der.sequence(algorithm, der.bit_string(data)), what)
+        return key.used_as(details.replace("PKCS1_RSA", "PKIX_RSA", 1), what)
+    return PublicKey.from_spki(data, what, registry=True).used_as(details, what)
 
 
 @lru_cache(maxsize=256)

@@ -34,11 +34,15 @@ _SIGNATURES = {
     "1.2.840.10045.4.3.2": ("ECDSA", "sha256"),
     "1.2.840.10045.4.3.3": ("ECDSA", "sha384"),
     "1.2.840.10045.4.3.4": ("ECDSA", "sha512"),
-    "1.2.840.113549.1.1.11": ("RSA", "sha256"),
-    "1.2.840.113549.1.1.12": ("RSA", "sha384"),
-    "1.2.840.113549.1.1.13": ("RSA", "sha512"),
+    "1.2.840.113549.1.1.11": ("RSA_PKCS1V15", "sha256"),
+    "1.2.840.113549.1.1.12": ("RSA_PKCS1V15", "sha384"),
+    "1.2.840.113549.1.1.13": ("RSA_PKCS1V15", "sha512"),
     "1.3.101.112": ("ED25519", ""),
+    "2.16.840.1.101.3.4.3.17": ("ML_DSA_44", ""),
+    "2.16.840.1.101.3.4.3.18": ("ML_DSA_65", ""),
+    "2.16.840.1.101.3.4.3.19": ("ML_DSA_87", ""),
 }
+_NAME_LABELS = {"2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.10": "O", "2.5.4.11": "OU"}
 _EXTENSIONS = der.context(3)
 _OID_TAG = bytes((der.OID,))
 MAX_CERTIFICATE_BYTES = 64 * 1024
@@ -143,7 +147,7 @@ class Certificate(NamedTuple):
             raise AlgorithmRefused(
                 f"certificate signature algorithm {self.signature_algorithm} is not allowed"
             )
-        if f"PKIX_{kind}" not in issuer_key.details:
+        if not issuer_key.details.removeprefix("PKIX_").startswith(kind):
             raise AlgorithmRefused(f"a {issuer_key.details} key makes no {kind} signatures")
         issuer_key.verify_with_hash(self.signature, self.tbs, hash_name, "certificate signature")
 
@@ -320,6 +324,21 @@ def _general_name(element: der.Element) -> GeneralName:
     raise FormatError(what, f"has a name of unknown kind 0x{element.tag:02x}")
 
 
+def name_text(name: bytes) -> str:
+    """A DER Name for people: ``CN=ca, O=example.org``; nothing is decided by it."""
+    parts: list[str] = []
+    try:
+        sets = _whole_sequence(name, "name")
+        while sets:
+            attribute = sets.read(der.SET).reader("name").sequence()
+            oid, value = attribute.oid(), attribute.read().content
+            label = _NAME_LABELS.get(oid, oid)
+            parts.append(f"{label}={value.decode('utf-8', 'backslashreplace')[:200]}")
+    except FormatError:
+        return f"0x{name.hex()[:200]}"
+    return ", ".join(reversed(parts)) or "an empty name"
+
+
 def _whole_sequence(data: bytes, what: str) -> der.Reader:
     return der.decode(data, what, der.SEQUENCE).reader(what)
 
@@ -332,4 +351,4 @@ def _boolean(element: der.Element, what: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _public_key(spki: bytes) -> PublicKey:
-    return PublicKey.from_spki(spki, "certificate's public key")
+    return PublicKey.from_spki(spki, "certificate's public key", registry=True)

@@ -2,7 +2,9 @@
 """Public keys: reading, naming and checking signatures with them.
 
 A `PublicKey` knows its algorithm and nothing about trust. Names are those of Sigstore's
-PublicKeyDetails registry. ECDSA signatures are DER; RSA is PKCS#1 v1.5; Ed25519 is pure.
+PublicKeyDetails registry. ECDSA signatures are DER. What one key can do in more than one way
+(RSA with PKCS#1 v1.5 or PSS, Ed25519 pure or prehashed, P-384 with SHA-256) is a `PublicKey`
+each: `used_as` gives the others.
 """
 
 import hashlib
@@ -21,16 +23,28 @@ from countermark.core.encoding import from_base64_bits
 from countermark.core.errors import AlgorithmRefused, FormatError, SignatureInvalid
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, rsa
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 # RSA and Ed25519 are imported where they are met, and SPKIs are taken apart here rather than by
 # `cryptography`'s serialization module: imports are most of a single verification's time.
-AnyPublicKey: TypeAlias = "ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey"
+MLDSAPublicKey: TypeAlias = (
+    "mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey"
+)
+AnyPublicKey: TypeAlias = (
+    "ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | MLDSAPublicKey"
+)
 
 _OID_EC = "1.2.840.10045.2.1"
 _OID_RSA = "1.2.840.113549.1.1.1"
+_OID_RSA_PSS = "1.2.840.113549.1.1.10"
 _OID_ED25519 = "1.3.101.112"
+# FIPS 204 keys (RFC 9881): OID → name, bytes of the key.
+_ML_DSA = {
+    "2.16.840.1.101.3.4.3.17": ("ML_DSA_44", 1312),
+    "2.16.840.1.101.3.4.3.18": ("ML_DSA_65", 1952),
+    "2.16.840.1.101.3.4.3.19": ("ML_DSA_87", 2592),
+}
 _CURVES: dict[str, tuple[type[ec.EllipticCurve], str, str]] = {
     "1.2.840.10045.3.1.7": (ec.SECP256R1, "PKIX_ECDSA_P256_SHA_256", "sha256"),
     "1.3.132.0.34": (ec.SECP384R1, "PKIX_ECDSA_P384_SHA_384", "sha384"),
@@ -61,7 +75,18 @@ _SMALL_ORDER = frozenset(
         "ee" + "ff" * 30 + "7f",
     )
 )
-_MAX_SPKI_BYTES = 2048
+_MAX_SPKI_BYTES = 4096
+_RSA_PKCS1, _RSA_PSS = "PKIX_RSA_PKCS1V15_", "PKIX_RSA_PSS_"
+_PURE = ("PKIX_ED25519", "ML_DSA_44", "ML_DSA_65", "ML_DSA_87")
+# What else a key of the first name may be used as: name → the hash it then signs with.
+_USES: dict[str, dict[str, str]] = {
+    "PKIX_ED25519": {"PKIX_ED25519_PH": "sha512"},
+    "PKIX_ECDSA_P384_SHA_384": {"PKIX_ECDSA_P384_SHA_256": "sha256"},
+    "PKIX_ECDSA_P521_SHA_512": {"PKIX_ECDSA_P521_SHA_256": "sha256"},
+    **{f"{_RSA_PKCS1}{bits}_SHA256": {f"{_RSA_PSS}{bits}_SHA256": "sha256"} for bits in _RSA_BITS},
+}
+# Names of the registry that said less, no longer given to new keys.
+_OLD_NAMES = {"PKIX_RSA_PKCS1V5": _RSA_PKCS1, "PKIX_RSA_PSS": _RSA_PSS}
 _PEM = re.compile(
     r"\s*-----BEGIN ([A-Z0-9 ]+)-----\r?\n([^-]+)-----END \1-----\s*",
     re.ASCII,
@@ -75,7 +100,7 @@ class PublicKey(NamedTuple):
     Attributes:
         spki: DER SubjectPublicKeyInfo. The reader is strict, so equal keys are equal bytes.
         details: PublicKeyDetails name, e.g. ``PKIX_ECDSA_P256_SHA_256``.
-        hash_name: the hash the key signs with (``sha256``…); empty for pure Ed25519.
+        hash_name: the hash the key signs with (``sha256``…); empty for pure Ed25519 and ML-DSA.
     """
 
     spki: bytes
@@ -83,8 +108,16 @@ class PublicKey(NamedTuple):
     hash_name: str
 
     @classmethod
-    def from_spki(cls, data: bytes, what: str = "public key") -> "PublicKey":
+    def from_spki(
+        cls, data: bytes, what: str = "public key", *, registry: bool = False
+    ) -> "PublicKey":
         """Read a DER SubjectPublicKeyInfo.
+
+        Args:
+            data: the bytes.
+            what: to call it in errors.
+            registry: whether to take every kind in Sigstore's registry, RSA-PSS keys and ML-DSA
+                with them, rather than those that Rekor and Fulcio take.
 
         Raises FormatError for bytes that are no key, AlgorithmRefused for kinds that are not
         allowed (odd RSA sizes, other curves, DSA, X25519…).
@@ -109,6 +142,14 @@ class PublicKey(NamedTuple):
             if algorithm.read(der.NULL).content:
                 raise FormatError(what, "has RSA parameters that are not NULL")
             details, hash_name = _rsa_details(bits, what), "sha256"
+        elif kind == _OID_RSA_PSS and registry:
+            if algorithm:  # restricted to one hash and salt: nobody makes such keys for this
+                raise AlgorithmRefused(f"{what}: RSA-PSS keys with parameters are not allowed")
+            details, hash_name = _rsa_details(bits, what).replace(_RSA_PKCS1, _RSA_PSS), "sha256"
+        elif kind in _ML_DSA and registry:
+            (details, length), hash_name = _ML_DSA[kind], ""
+            if len(bits) != length:
+                raise FormatError(what, f"holds {len(bits)} bytes instead of {length}")
         elif kind == _OID_ED25519:
             details, hash_name = "PKIX_ED25519", ""
             if len(bits) == 32 and bits[:31] + bytes((bits[31] & 0x7F,)) in _SMALL_ORDER:
@@ -124,18 +165,36 @@ class PublicKey(NamedTuple):
         try:
             _load(key)
         except UnsupportedAlgorithm as error:
-            raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed") from error
+            raise AlgorithmRefused(
+                f"{what}: the {details} algorithm is not there in this build of cryptography"
+            ) from error
         except ValueError as error:
             raise FormatError(what, "is not a valid key of its kind") from error
         return key
 
     @classmethod
-    def from_pem(cls, text: str, what: str = "public key") -> "PublicKey":
-        """Read one PEM ``PUBLIC KEY`` block."""
+    def from_pem(
+        cls, text: str, what: str = "public key", *, registry: bool = False
+    ) -> "PublicKey":
+        """Read one PEM ``PUBLIC KEY`` block; see `from_spki`."""
         label, data = decode_pem(text, what)
         if label != "PUBLIC KEY":
             raise FormatError(what, f"is a PEM {label[:40]!r} block instead of 'PUBLIC KEY'")
-        return cls.from_spki(data, what)
+        return cls.from_spki(data, what, registry=registry)
+
+    @property
+    def uses(self) -> tuple["PublicKey", ...]:
+        """This key in every way it can sign, its usual one first."""
+        others = _USES.get(self.details, {})
+        return (self, *(self._replace(details=n, hash_name=h) for n, h in others.items()))
+
+    def used_as(self, details: str, what: str = "public key") -> "PublicKey":
+        """This key used as a trusted file says. Raises AlgorithmRefused if it cannot be."""
+        prefix = _OLD_NAMES.get(details, "")
+        for use in self.uses:
+            if use.details == details or (prefix and use.details.startswith(prefix)):
+                return use
+        raise AlgorithmRefused(f"{what} is {self.details}, declared as {details[:80]}")
 
     @property
     def key_id(self) -> bytes:
@@ -153,7 +212,7 @@ class PublicKey(NamedTuple):
     def verify_digest(
         self, signature: bytes, digest: bytes, hash_name: str, what: str = "signature"
     ) -> None:
-        """Check a signature over data known by its digest (not possible for Ed25519)."""
+        """Check a signature over data known by its digest (pure Ed25519 and ML-DSA have none)."""
         self._check(signature, digest, hash_name, what, prehashed=True)
 
     def verify_with_hash(
@@ -173,24 +232,40 @@ class PublicKey(NamedTuple):
     ) -> None:
         key = _load(self)
         try:
-            if self.details == "PKIX_ED25519":
-                if prehashed:
-                    raise AlgorithmRefused(f"{what}: an Ed25519 key cannot check a bare digest")
-                cast("ed25519.Ed25519PublicKey", key).verify(signature, data)
-                return
             if self.details.startswith("PKIX_ECDSA"):
                 cast("ec.EllipticCurvePublicKey", key).verify(
                     signature, data, _ecdsa(hash_name, prehashed=prehashed)
                 )
+            elif self.details in _PURE:
+                if prehashed:
+                    raise AlgorithmRefused(f"{what}: {self.details} keys check no bare digest")
+                cast("ed25519.Ed25519PublicKey | MLDSAPublicKey", key).verify(signature, data)
+            elif self.details == "PKIX_ED25519_PH":
+                self._check_ed25519ph(signature, data, hash_name, what, prehashed=prehashed)
             else:
-                from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+                from cryptography.hazmat.primitives.asymmetric import padding
 
                 algorithm = _algorithm(hash_name, prehashed=prehashed)
-                cast("rsa.RSAPublicKey", key).verify(signature, data, PKCS1v15(), algorithm)
+                scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+                if self.details.startswith(_RSA_PSS):
+                    # Any salt, like Go's: its length is no part of what is trusted.
+                    scheme = padding.PSS(padding.MGF1(_HASHES[hash_name]()), padding.PSS.AUTO)
+                cast("rsa.RSAPublicKey", key).verify(signature, data, scheme, algorithm)
         except InvalidSignature as error:
             raise SignatureInvalid(f"{what} does not verify under the key") from error
         except ValueError as error:  # a digest of the wrong length
             raise SignatureInvalid(f"{what}: {error}") from error
+
+    def _check_ed25519ph(
+        self, signature: bytes, data: bytes, hash_name: str, what: str, *, prehashed: bool
+    ) -> None:
+        from countermark.core.crypto.ed25519ph import verify_ed25519ph
+
+        if hash_name != "sha512":
+            raise AlgorithmRefused(f"{what}: Ed25519ph signs SHA-512 digests, not {hash_name}")
+        digest = data if prehashed else hashlib.sha512(data).digest()
+        if not verify_ed25519ph(self.spki[-32:], signature, digest):
+            raise InvalidSignature
 
 
 class _ECDSA(ec.ECDSA):
@@ -243,12 +318,26 @@ def _load(key: PublicKey) -> AnyPublicKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         return Ed25519PublicKey.from_public_bytes(bits)
+    if kind in _ML_DSA:
+        return _load_ml_dsa(_ML_DSA[kind][0], bits)
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
     reader = der.Reader(bits, "RSA public key").sequence()
     modulus, exponent = reader.integer(), reader.integer()
     reader.end()
     return RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def _load_ml_dsa(name: str, data: bytes) -> "MLDSAPublicKey":
+    try:
+        from cryptography.hazmat.primitives.asymmetric import mldsa
+    except ImportError as error:  # before cryptography 46
+        raise UnsupportedAlgorithm(f"{name} is unknown here") from error
+    if name == "ML_DSA_44":
+        return mldsa.MLDSA44PublicKey.from_public_bytes(data)
+    if name == "ML_DSA_65":
+        return mldsa.MLDSA65PublicKey.from_public_bytes(data)
+    return mldsa.MLDSA87PublicKey.from_public_bytes(data)
 
 
 def encode_pem(label: str, data: bytes) -> str:

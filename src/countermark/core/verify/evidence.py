@@ -14,10 +14,28 @@ from countermark.core.verify.signer import EXTENSION_NAMES, SignerIdentity
 
 
 class Check(NamedTuple):
-    """One check that passed: its stable name and what it found, as a phrase."""
+    """One check that passed.
+
+    Attributes:
+        name: stable.
+        detail: what it found out, as a phrase.
+        step: of the procedure (see `verifier`), 1 to 7.
+        found: what was compared,
+        expected: with what,
+        why: and why the check therefore holds, in plain words.
+    """
 
     name: str
     detail: str
+    step: int = 0
+    found: str = ""
+    expected: str = ""
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """A tree for machines; its keys are stable."""
+        tree = {"check": self.name, "step": self.step, "detail": self.detail}
+        return {**tree, "found": self.found, "expected": self.expected, "why": self.why}
 
 
 class ProvenTime(NamedTuple):
@@ -91,5 +109,5 @@ class Evidence(NamedTuple):
         ]
         if self.statement is not None:
             tree["predicateType"] = self.statement.predicate_type
-        tree["checks"] = [{"check": item.name, "detail": item.detail} for item in self.checks]
+        tree["checks"] = [check.to_json() for check in self.checks]
         return tree

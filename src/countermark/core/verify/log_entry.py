@@ -16,6 +16,7 @@ from countermark.core.rekor.set_payload import set_message
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.merkle import leaf_hash, root_from_inclusion
 from countermark.core.tlog.note import NoteKey, SignedNote
+from countermark.core.verify.words import log_name, utc, window
 
 KIND_V2 = ("hashedrekord", "0.0.2")  # the only kind of log API v2, and of no other
 # v1 origins carry a tree id that the name on the signature line does not.
@@ -30,7 +31,11 @@ def find_log(entry: TransparencyLogEntry, logs: Sequence[TransparencyLog]) -> Tr
     """
     found = [log for log in logs if log.log_id == entry.log_id]
     if not found:
-        raise InclusionInvalid(f"no trusted log has the id {entry.log_id.hex()}")
+        raise InclusionInvalid(
+            f"no trusted log has the id {entry.log_id.hex()}",
+            found=f"log id {entry.log_id.hex()}",
+            expected="one of " + (", ".join(map(log_name, logs[:8])) or "no logs at all"),
+        )
     if len(found) > 1 and entry.inclusion_proof is not None and entry.inclusion_proof.checkpoint:
         origin = entry.inclusion_proof.checkpoint.partition("\n")[0]
         found = [log for log in found if key_name(origin) in names_of(log)] or found
@@ -50,12 +55,20 @@ def verify_promise(entry: TransparencyLogEntry, log: TransparencyLog) -> datetim
         # Every client and rekor-cli take SHA-256 here, whatever the log key's curve.
         log.public_key.verify_with_hash(entry.inclusion_promise, message, "sha256", "promise")
     except SignatureInvalid as error:
-        raise InclusionInvalid(f"the promise was not signed by {log.base_url}") from error
+        raise InclusionInvalid(
+            f"the promise was not signed by {log.base_url}",
+            found=f"a promise over index {entry.log_index}, time {entry.integrated_time}",
+            expected=f"a signature by key sha256:{log.public_key.key_id.hex()}",
+        ) from error
     if not 0 < entry.integrated_time <= _LAST_SECOND:
         raise TimeUnproven("the promise states no possible time")
     time = datetime.fromtimestamp(entry.integrated_time, UTC)
     if not log.validity.covers(time):
-        raise TimeUnproven(f"the trusted root limits the key of {log.base_url} to another time")
+        raise TimeUnproven(
+            f"the trusted root limits the key of {log.base_url} to another time",
+            found=f"a promise made at {utc(time)}",
+            expected=window(log.validity),
+        )
     return time
 
 
@@ -68,16 +81,28 @@ def verify_inclusion_proof(
     none: 0. Raises InclusionInvalid, or FormatError for a checkpoint that is none.
     """
     if (entry.kind, entry.version) == KIND_V2 and entry.log_index != proof.log_index:
-        raise InclusionInvalid("the entry and its proof name different indexes")
+        raise InclusionInvalid(
+            "the entry and its proof name different indexes",
+            found=f"index {entry.log_index} in the entry",
+            expected=f"index {proof.log_index}, as in the proof",
+        )
     leaf = leaf_hash(entry.canonicalized_body)
     root = root_from_inclusion(leaf, proof.log_index, proof.tree_size, proof.hashes)
     if root != proof.root_hash:
-        raise InclusionInvalid("the inclusion proof does not lead to its own root hash")
+        raise InclusionInvalid(
+            "the inclusion proof does not lead to its own root hash",
+            found=f"root {root.hex()}, computed from the entry",
+            expected=f"root {proof.root_hash.hex()}",
+        )
     if not proof.checkpoint:
         return 0
     checkpoint = _verify_checkpoint(proof, log)
     if (checkpoint.tree_size, checkpoint.root_hash) != (proof.tree_size, root):
-        raise InclusionInvalid("the inclusion proof is for another tree than its checkpoint")
+        raise InclusionInvalid(
+            "the inclusion proof is for another tree than its checkpoint",
+            found=f"size {proof.tree_size}, root {root.hex()}",
+            expected=f"size {checkpoint.tree_size}, root {checkpoint.root_hash.hex()}",
+        )
     return checkpoint.tree_size
 
 
@@ -86,13 +111,27 @@ def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoin
     checkpoint = Checkpoint.parse(note.text)
     name = key_name(checkpoint.origin)
     if name not in names_of(log):
-        raise InclusionInvalid(f"the checkpoint is of {name[:200]!r} and not of {log.base_url}")
-    key_hash = (log.checkpoint_key_id or log.log_id)[:4]
+        raise InclusionInvalid(
+            f"the checkpoint is of {name[:200]!r} and not of {log.base_url}",
+            found=name[:200],
+            expected=names_of(log)[0],
+        )
+    key = checkpoint_key(log, name)
     try:
-        note.verify(NoteKey(name, key_hash, log.public_key), "the checkpoint")
+        note.verify(key, "the checkpoint")
     except SignatureInvalid as error:
-        raise InclusionInvalid(f"{error} ({log.base_url})") from error
+        lines = (f"{line.name[:80]} {line.key_hash.hex()}" for line in note.signatures[:8])
+        raise InclusionInvalid(
+            f"{error} ({log.base_url})",
+            found="signature lines of " + ", ".join(lines),
+            expected=f"one of {key.name} {key.key_hash.hex()} that verifies",
+        ) from error
     return checkpoint
+
+
+def checkpoint_key(log: TransparencyLog, name: str) -> NoteKey:
+    """The key that signs a log's checkpoints under one of its names."""
+    return NoteKey(name, (log.checkpoint_key_id or log.log_id)[:4], log.public_key)
 
 
 def key_name(origin: str) -> str:

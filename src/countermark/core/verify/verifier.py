@@ -13,45 +13,40 @@
 Every step that fails raises; there is no verdict that could be ignored. "Now" is not an input.
 """
 
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from countermark.core.bundle.bundle import HASH_ALGORITHMS, Bundle
-from countermark.core.bundle.trusted_root import (
-    CertificateAuthority,
-    TransparencyLog,
-    TrustedRoot,
-)
-from countermark.core.crypto import der
-from countermark.core.crypto.certificate import EKU_CODE_SIGNING, OID_SCT_LIST, Certificate
-from countermark.core.crypto.chain import verify_chain
+from countermark.core.bundle.bundle import Bundle, TransparencyLogEntry
+from countermark.core.bundle.trusted_root import TransparencyLog, TrustedRoot
+from countermark.core.crypto.certificate import Certificate
 from countermark.core.crypto.keys import PublicKey
-from countermark.core.ct.sct import (
-    SignedCertificateTimestamp,
-    parse_sct_list,
-    sct_message_precert,
-)
 from countermark.core.errors import (
     AlgorithmRefused,
-    ChainInvalid,
-    FormatError,
     IdentityMismatch,
     InclusionInvalid,
-    RequestRejected,
-    SCTInvalid,
     SignatureInvalid,
     TimeUnproven,
 )
-from countermark.core.intoto.envelope import PAYLOAD_TYPE_IN_TOTO, Envelope
-from countermark.core.intoto.statement import Statement, parse_statement
+from countermark.core.intoto.envelope import Envelope
 from countermark.core.tsp.verify import verify_timestamp
 from countermark.core.verify.artifact import Artifact
-from countermark.core.verify.body import Signed, check_body
+from countermark.core.verify.body import check_body
+from countermark.core.verify.content import check_hint, check_signature, unlogged_uses
 from countermark.core.verify.evidence import Check, Evidence, LogRecord, ProvenTime
 from countermark.core.verify.log_entry import find_log, verify_inclusion_proof, verify_promise
-from countermark.core.verify.policy import Policy
+from countermark.core.verify.managed_key import ManagedKey
+from countermark.core.verify.policy import AllOf, AnyOf, Policy
+from countermark.core.verify.recorded import Signed
 from countermark.core.verify.signer import SignerIdentity
+from countermark.core.verify.signer_chain import check_chain, check_no_root, check_scts
+from countermark.core.verify.words import authority_name, log_name, operator_of, times, utc, window
+
+if TYPE_CHECKING:
+    from countermark.core.verify.witness import WitnessPolicy
+
+Expected: TypeAlias = "Policy | PublicKey | ManagedKey"
+"""Who is to have signed: a policy about certified identities, or one key."""
 
 
 class Thresholds(NamedTuple):
@@ -63,11 +58,15 @@ class Thresholds(NamedTuple):
         times: parties that prove a time (keyless signatures only).
         logs: logs that include the entry.
         scts: CT logs that vouch for the certificate.
+        unlogged: whether a signature without any log entry is accepted, and a certificate that
+            no CT log vouches for: some private instances only timestamp. What is there must
+            hold all the same.
     """
 
     times: int = 1
     logs: int = 1
     scts: int = 1
+    unlogged: bool = False
 
 
 ONE_OF_EACH = Thresholds()
@@ -77,9 +76,10 @@ def verify(
     bundle: Bundle,
     artifact: Artifact,
     trusted_root: TrustedRoot,
-    policy: Policy | PublicKey,
+    policy: Expected,
     *,
     thresholds: Thresholds = ONE_OF_EACH,
+    witnesses: "WitnessPolicy | None" = None,
     root_name: str = "",
 ) -> Evidence:
     """Check that a bundle proves who signed an artifact and when.
@@ -88,15 +88,18 @@ def verify(
         bundle: a parsed bundle.
         artifact: what it is said to be about.
         trusted_root: whom to believe.
-        policy: who may have signed; a `PublicKey` for bundles of a managed key.
+        policy: who may have signed; a `PublicKey` or `ManagedKey` for bundles of such a key.
         thresholds: how much agreement to ask for.
+        witnesses: who must have cosigned the logs' checkpoints; as many logs as `thresholds`
+            asks for must be cosigned so.
         root_name: what to call the trusted root in the evidence.
 
     Raises a VerificationError of the step that failed, FormatError for parts of the bundle that
     cannot be read, RequestRejected for a policy or digest that does not fit the task.
     """
     try:
-        return _Verification(bundle, artifact, trusted_root, thresholds).run(policy, root_name)
+        run = _Verification(bundle, artifact, trusted_root, thresholds, witnesses)
+        return run.run(policy, root_name)
     except AlgorithmRefused as error:
         raise SignatureInvalid(str(error)) from error
 
@@ -118,243 +121,254 @@ class _Verification:
     """One run: the inputs, and the checks that have passed so far."""
 
     def __init__(
-        self, bundle: Bundle, artifact: Artifact, root: TrustedRoot, thresholds: Thresholds
+        self,
+        bundle: Bundle,
+        artifact: Artifact,
+        root: TrustedRoot,
+        thresholds: Thresholds,
+        witnesses: "WitnessPolicy | None",
     ) -> None:
         self.bundle = bundle
         self.artifact = _Remembered(artifact)
         self.root = root
         self.thresholds = thresholds
+        self.witnesses = witnesses
         self.checks: list[Check] = []
 
-    def run(self, policy: Policy | PublicKey, root_name: str) -> Evidence:
+    def run(self, policy: Expected, root_name: str) -> Evidence:
         bundle = self.bundle
-        leaf, key = self._signer(policy)
-        self._check_hint()
-        times = self._times()
-        if leaf is not None:
-            issuer = self._chain(leaf, times)
-            self._sct(leaf, issuer)
-        signed = Signed(bundle.content, bundle.signature, leaf, key, self.artifact)
-        records, hash_names = self._log(signed, times)
-        statement = self._signature(key, hash_names)
-        signer = None
         if isinstance(policy, PublicKey):
-            self._passed("key", f"the expected key, sha256:{key.key_id.hex()}")
-        else:
-            assert leaf is not None
-            signer = SignerIdentity.from_certificate(leaf)
-            self._passed("identity", policy.check(signer))
-        ordered, checks = tuple(sorted(times)), tuple(self.checks)
+            policy = ManagedKey(policy)
+        leaf, key = self._signer(policy)
+        check_hint(bundle.content, self.artifact)
+        proven = self._times()
+        if leaf is not None:
+            at = [item.time for item in proven]
+            issuer, check = check_chain(leaf, at, self.root)
+            self.checks.append(check)
+            scts = 0 if self.thresholds.unlogged else max(1, self.thresholds.scts)
+            self.checks += check_scts(leaf, issuer, self.root, scts)
+        signed = Signed(bundle.content, bundle.signature, leaf, key, self.artifact)
+        records, uses = self._log(signed, [item.time for item in proven])
+        uses = uses or [unlogged_uses(bundle.content, key)]
+        statement, check = check_signature(bundle.content, self.artifact, uses)
+        self.checks.append(check)
+        signer = self._expected(policy, leaf, [item.time for item in proven])
+        ordered, checks = tuple(sorted(proven)), tuple(self.checks)
         return Evidence(signer, key, ordered, tuple(records), statement, checks, root_name)
 
-    def _passed(self, name: str, detail: str) -> None:
-        self.checks.append(Check(name, detail))
-
-    def _signer(self, policy: Policy | PublicKey) -> tuple[Certificate | None, PublicKey]:
+    def _signer(self, policy: Policy | ManagedKey) -> tuple[Certificate | None, PublicKey]:
         """Step 0: the certificate or key that the bundle is to be judged by."""
         if self.bundle.public_key_hint is not None:
-            if not isinstance(policy, PublicKey):
-                raise IdentityMismatch("the bundle was signed with a managed key: give that key")
+            hint = self.bundle.public_key_hint
+            if not isinstance(policy, ManagedKey):
+                raise IdentityMismatch(
+                    "the bundle was signed with a managed key: give that key",
+                    found=f"a key with the hint {hint[:200]!r}",
+                    expected="a certified identity",
+                )
             content = self.bundle.content
             if isinstance(content, Envelope):
                 keyid = content.signatures[0].keyid
-                if keyid and keyid != self.bundle.public_key_hint:
-                    raise SignatureInvalid("the bundle names two different keys")
-            return None, policy
-        if isinstance(policy, PublicKey):
-            raise IdentityMismatch("the bundle was signed by a certified identity, not by a key")
+                if keyid and keyid != hint:
+                    raise SignatureInvalid(
+                        "the bundle names two different keys",
+                        found=keyid[:200],
+                        expected=hint[:200],
+                    )
+            return None, policy.key
         leaf, *others = (Certificate.parse(data) for data in self.bundle.certificates)
-        for other in others:
-            if other.is_self_issued and other.basic_constraints()[0]:
-                raise ChainInvalid("the bundle brings a root certificate along")
+        if isinstance(policy, ManagedKey):
+            raise IdentityMismatch(
+                "the bundle was signed by a certified identity, not by a key",
+                found=f"a certificate {leaf.serial:x}",
+                expected=f"key sha256:{policy.key.key_id.hex()}",
+            )
+        check_no_root(others)
         return leaf, leaf.public_key
 
     def _times(self) -> list[ProvenTime]:
         """Step 1: times that trusted parties state."""
-        times: list[ProvenTime] = []
+        proven: list[ProvenTime] = []
         operators: set[str] = set()
+        authorities = self.root.timestamp_authorities
         for stamp in self.bundle.timestamps:
-            if not self.root.timestamp_authorities:
+            if not authorities:
                 raise TimeUnproven("the trusted root lists no timestamp authority")
-            time, authority = verify_timestamp(
-                stamp, self.bundle.signature, self.root.timestamp_authorities
+            time, authority = verify_timestamp(stamp, self.bundle.signature, authorities)
+            proven.append(ProvenTime(time, "timestamp", authority.uri))
+            operators.add(operator_of(authority))
+            name = authority_name(authority)
+            self._passed(
+                "timestamp",
+                f"{utc(time)}, by {authority.uri}",
+                1,
+                f"a token over this very signature that states {utc(time)}",
+                f"{name}, believed {window(authority.validity)}",
+                "the token is signed by the authority's certificate, which is for timestamps "
+                "alone and, like every certificate above it, was valid at that time",
             )
-            times.append(ProvenTime(time, "timestamp", authority.uri))
-            operators.add(authority.operator or authority.uri)
-            self._passed("timestamp", f"{_utc(time)}, by {authority.uri}")
         for entry in self.bundle.tlog_entries:
             if not entry.inclusion_promise:
                 continue  # an integrated time that nobody signed says nothing
             log = find_log(entry, self.root.tlogs)
             time = verify_promise(entry, log)
-            times.append(ProvenTime(time, "log", log.base_url))
-            operators.add(log.operator or log.base_url)
-            self._passed("promise", f"{_utc(time)}, by {log.base_url}")
-        keyless = self.bundle.public_key_hint is None
-        if keyless and len(operators) < max(1, self.thresholds.times):
+            proven.append(ProvenTime(time, "log", log.base_url))
+            operators.add(operator_of(log))
+            self._passed(
+                "promise",
+                f"{utc(time)}, by {log.base_url}",
+                1,
+                f"a promise over this entry, index {entry.log_index} and {utc(time)}",
+                f"{log_name(log)}, believed {window(log.validity)}",
+                "the log's key signed entry, index, log id and time together",
+            )
+        keyless, wanted = self.bundle.public_key_hint is None, max(1, self.thresholds.times)
+        if keyless and len(operators) < wanted:
             raise TimeUnproven(
-                f"{len(operators)} trusted parties say when the signature was made, "
-                f"{max(1, self.thresholds.times)} must"
+                f"{len(operators)} trusted parties say when the signature was made, {wanted} must",
+                found=", ".join(sorted(operators)) or "no proven time",
+                expected=f"{wanted} of " + (self._witnesses_of_time() or "nobody"),
             )
-        return times
+        return proven
 
-    def _chain(self, leaf: Certificate, times: list[ProvenTime]) -> Certificate:
-        """Step 2: an authority that was believed, and a valid path, at every proven time."""
-        refusal: ChainInvalid | None = None
-        for authority in self.root.certificate_authorities:
-            issuers = authority.certificates
-            if issuers[0].subject != leaf.issuer:
-                continue
-            try:
-                for proven in times:
-                    if not authority.validity.covers(proven.time):
-                        raise ChainInvalid("the trusted root limits the authority to another time")
-                    verify_chain(leaf, issuers, proven.time, purpose=EKU_CODE_SIGNING)
-            except ChainInvalid as error:
-                refusal = error
-                continue
-            self._passed("certificate", f"issued by {_name(authority)}, valid at the proven time")
-            return issuers[0]
-        raise refusal or ChainInvalid("the certificate's issuer is not in the trusted root")
-
-    def _sct(self, leaf: Certificate, issuer: Certificate) -> None:
-        """Step 3: embedded SCTs of trusted CT logs; those of unknown logs are passed over."""
-        vouching: dict[str, str] = {}
-        for sct in _scts(leaf.der):
-            time = _from_ms(sct.timestamp_ms)
-            for log in self.root.ctlogs:
-                if log.log_id == sct.log_id and log.validity.covers(time):
-                    _verify_sct(leaf.der, issuer.der, sct, log.public_key)
-                    vouching[log.operator or log.base_url] = f"{_utc(time)}, by {log.base_url}"
-        if len(vouching) < max(1, self.thresholds.scts):
-            raise SCTInvalid(
-                f"{len(vouching)} trusted certificate logs vouch for the certificate, "
-                f"{max(1, self.thresholds.scts)} must"
-            )
-        for detail in vouching.values():
-            self._passed("sct", detail)
+    def _witnesses_of_time(self) -> str:
+        names = [operator_of(item) for item in self.root.timestamp_authorities[:8]]
+        names += [operator_of(log) for log in self.root.tlogs[:8]]
+        return ", ".join(dict.fromkeys(names))
 
     def _log(
-        self, signed: Signed, times: list[ProvenTime]
-    ) -> tuple[list[LogRecord], frozenset[str]]:
+        self, signed: Signed, proven: Sequence[datetime]
+    ) -> tuple[list[LogRecord], list[tuple[PublicKey, ...]]]:
         """Steps 4 and 5: every entry is in its log, and records this very signature.
 
-        Gives the records and the hashes that they say the artifact was signed under.
+        Gives the records and, for each, the ways in which the key may have been used.
         """
         records: list[LogRecord] = []
-        hash_names: set[str] = set()
+        uses: list[tuple[PublicKey, ...]] = []
         operators: set[str] = set()
+        witnessed: set[str] = set()
         for entry in self.bundle.tlog_entries:
             log = find_log(entry, self.root.tlogs)
-            self._check_log_window(log, times)
-            proof = entry.inclusion_proof
-            size = verify_inclusion_proof(entry, proof, log) if proof is not None else 0
-            index = entry.log_index
-            if proof is not None and not entry.inclusion_promise:
-                index = proof.log_index  # the entry's own is nobody's word then
-            if size:
-                self._passed("inclusion", f"index {index} of {log.base_url}")
-            elif not entry.inclusion_promise:
-                raise InclusionInvalid("a log entry has neither proof nor promise")
-            hash_names.add(check_body(entry, signed))
-            self._passed("entry", f"{entry.kind} {entry.version} of this signature and signer")
-            records.append(LogRecord(log.base_url, index, size))
-            operators.add(log.operator or log.base_url)
-        if len(operators) < max(1, self.thresholds.logs):
+            _check_log_window(log, proven)
+            record = self._included(entry, log)
+            uses.append(check_body(entry, signed))
+            self._passed(
+                "entry",
+                f"{entry.kind} {entry.version} of this signature and signer",
+                5,
+                "digest, signature and signer in the log's entry",
+                "digest, signature and signer in the bundle",
+                "they are the same, byte for byte",
+            )
+            records.append(record)
+            operators.add(operator_of(log))
+            if self.witnesses is not None and record.tree_size:
+                check = self.witnesses.check_entry(entry, log)
+                if check is not None:
+                    self.checks.append(check)
+                    witnessed.add(operator_of(log))
+        wanted = max(1, self.thresholds.logs)
+        if self.thresholds.unlogged and not records and self.witnesses is None:
+            return records, uses
+        if len(operators) < wanted:
+            known = dict.fromkeys(map(operator_of, self.root.tlogs[:16]))
             raise InclusionInvalid(
-                f"{len(operators)} trusted logs record the signature, "
-                f"{max(1, self.thresholds.logs)} must"
+                f"{len(operators)} trusted logs record the signature, {wanted} must",
+                found=", ".join(sorted(operators)) or "no log entry",
+                expected=f"{wanted} of " + (", ".join(known) or "nobody"),
             )
-        return records, frozenset(hash_names)
+        if self.witnesses is not None and len(witnessed) < wanted:
+            raise self.witnesses.too_few(self.bundle.tlog_entries, len(witnessed), wanted)
+        return records, uses
 
-    @staticmethod
-    def _check_log_window(log: TransparencyLog, times: list[ProvenTime]) -> None:
-        # A key that was retired, perhaps because it leaked, must not vouch for later signatures.
-        if not all(log.validity.covers(proven.time) for proven in times):
+    def _included(self, entry: TransparencyLogEntry, log: TransparencyLog) -> LogRecord:
+        proof = entry.inclusion_proof
+        size = verify_inclusion_proof(entry, proof, log) if proof is not None else 0
+        index = entry.log_index
+        if proof is not None and not entry.inclusion_promise:
+            index = proof.log_index  # the entry's own is nobody's word then
+        if proof is not None and size:
+            self._passed(
+                "inclusion",
+                f"index {index} of {log.base_url}",
+                4,
+                f"root {proof.root_hash.hex()}, computed from this entry as leaf "
+                f"{proof.log_index} and {len(proof.hashes)} hashes",
+                f"the root in the checkpoint of size {size} of {log_name(log)}",
+                "they are the same, and the checkpoint is signed under the log's name by its key",
+            )
+        elif not entry.inclusion_promise:
             raise InclusionInvalid(
-                f"the trusted root limits the key of {log.base_url} to another time"
+                "a log entry has neither proof nor promise",
+                found=f"index {entry.log_index} of {log_name(log)}, unproven",
+                expected="an inclusion proof with checkpoint, or a promise",
             )
-        if not times and log.validity.end is not None:
-            raise TimeUnproven(
-                f"the key of {log.base_url} was retired, and no time is proven to be before that"
+        return LogRecord(log.base_url, index, size)
+
+    def _expected(
+        self, policy: Policy | ManagedKey, leaf: Certificate | None, proven: Sequence[datetime]
+    ) -> SignerIdentity | None:
+        """Step 7: the signer is who it is to be."""
+        if isinstance(policy, ManagedKey):
+            policy.check(proven)
+            key = f"sha256:{policy.key.key_id.hex()}"
+            self._passed(
+                "key",
+                f"the expected key, {key}",
+                7,
+                f"a signature that verifies under key {key}; {times(proven)}",
+                f"that key, in use {policy.period}",
+                "no other key could have made the signature, and no proven time is outside",
             )
+            return None
+        assert leaf is not None
+        signer = SignerIdentity.from_certificate(leaf)
+        found = f"{signer.name} ({signer.kind}), by {signer.issuer or 'no issuer'}"
+        try:
+            detail = policy.check(signer)
+        except IdentityMismatch as error:
+            error.found = error.found or found
+            error.expected = error.expected or describe(policy)
+            raise
+        self._passed(
+            "identity",
+            detail,
+            7,
+            found,
+            describe(policy),
+            "the certificate names whom the policy asks for",
+        )
+        return signer
 
-    def _check_hint(self) -> None:
-        # Nobody signed the hint, but a changed file is best told of by what was wrong with it.
-        content = self.bundle.content
-        if isinstance(content, Envelope) or not content.digest:
-            return
-        hash_name = HASH_ALGORITHMS.get(content.hash_algorithm)
-        if hash_name is None:
-            raise FormatError("messageDigest", "is of an unknown algorithm")
-        if self.artifact.digest(hash_name) != content.digest:
-            raise SignatureInvalid("the artifact is not the one that was signed")
-
-    def _signature(self, key: PublicKey, hash_names: frozenset[str]) -> Statement | None:
-        """Step 6: the signature over the artifact, or over a statement that lists it."""
-        content = self.bundle.content
-        if isinstance(content, Envelope):
-            key.verify(content.signatures[0].sig, content.pae(), "signature")
-            if content.payload_type != PAYLOAD_TYPE_IN_TOTO:
-                named = content.payload_type[:200]
-                raise SignatureInvalid(f"a {named!r} payload names no artifact")
-            statement = parse_statement(content.payload)
-            name = self._subject(statement)
-            self._passed("signature", f"over a statement about {name or 'the artifact'}")
-            return statement
-        for hash_name in hash_names:
-            # Old clients hashed with SHA-256 for every curve, and the log entry says if so.
-            if hash_name not in (key.hash_name, "sha256") or not key.hash_name:
-                raise SignatureInvalid(f"a {key.details} key does not sign {hash_name} digests")
-            digest = self.artifact.digest(hash_name)
-            key.verify_digest(content.signature, digest, hash_name, "signature")
-        self._passed("signature", "over the artifact")
-        return None
-
-    def _subject(self, statement: Statement) -> str:
-        unknown: RequestRejected | None = None
-        for subject in statement.subjects:
-            try:
-                if subject.digests and all(
-                    self.artifact.digest(hash_name) == digest
-                    for hash_name, digest in subject.digests.items()
-                ):
-                    return subject.name
-            except RequestRejected as error:  # the one digest at hand is of another algorithm
-                unknown = error
-        raise unknown or SignatureInvalid("the signed statement is about other artifacts")
+    def _passed(
+        self, name: str, detail: str, step: int, found: str, expected: str, why: str
+    ) -> None:
+        self.checks.append(Check(name, detail, step, found, expected, why))
 
 
-@lru_cache(maxsize=256)
-def _scts(leaf_der: bytes) -> tuple[SignedCertificateTimestamp, ...]:
-    extension = Certificate.parse(leaf_der).extension(OID_SCT_LIST)
-    if extension is None:
-        raise SCTInvalid("the certificate carries no SCT")
-    return parse_sct_list(der.decode(extension.value, "SCT list", der.OCTET_STRING).content)
+def describe(policy: object) -> str:
+    """What a policy asks for, as a phrase."""
+    if isinstance(policy, AllOf | AnyOf):
+        word = " and " if isinstance(policy, AllOf) else " or "
+        parts = [describe(part) for part in policy.policies]
+        return parts[0] if len(parts) == 1 else f"({word.join(parts)})"
+    fields: dict[str, object] = getattr(policy, "_asdict", dict)()
+    told = ", ".join(f"{name} {value}" for name, value in fields.items())
+    return told or type(policy).__name__
 
 
-@lru_cache(maxsize=256)
-def _verify_sct(
-    leaf_der: bytes, issuer_der: bytes, sct: SignedCertificateTimestamp, key: PublicKey
-) -> None:
-    # Remembered: all signatures that a signer makes at a time share a certificate.
-    leaf, issuer = Certificate.parse(leaf_der), Certificate.parse(issuer_der)
-    message = sct_message_precert(
-        sct.timestamp_ms, issuer.issuer_key_hash, leaf.tbs_without(OID_SCT_LIST), sct.extensions
-    )
-    sct.verify(key, message)
-
-
-def _from_ms(timestamp_ms: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise FormatError("SCT", "states no possible time") from error
-
-
-def _name(authority: CertificateAuthority) -> str:
-    return authority.uri or authority.common_name or "a trusted authority"
-
-
-def _utc(time: datetime) -> str:
-    return f"{time.isoformat(' ', 'seconds')[:19]} UTC"
+def _check_log_window(log: TransparencyLog, proven: Sequence[datetime]) -> None:
+    # A key that was retired, perhaps because it leaked, must not vouch for later signatures.
+    if not all(log.validity.covers(time) for time in proven):
+        raise InclusionInvalid(
+            f"the trusted root limits the key of {log.base_url} to another time",
+            found=f"signed at {times(proven)}",
+            expected=window(log.validity),
+        )
+    if not proven and log.validity.end is not None:
+        raise TimeUnproven(
+            f"the key of {log.base_url} was retired, and no time is proven to be before that",
+            found="no proven time",
+            expected=window(log.validity),
+        )
