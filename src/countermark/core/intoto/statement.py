@@ -42,7 +42,7 @@ def parse_statement(payload: bytes) -> Statement:
     if len(payload) > MAX_STATEMENT_BYTES:
         raise FormatError(_WHAT, f"is larger than {MAX_STATEMENT_BYTES} bytes")
     try:
-        tree = json.loads(from_utf8(payload, _WHAT), object_pairs_hook=_unique)
+        tree = json.loads(from_utf8(payload, _WHAT), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise FormatError(_WHAT, "is not JSON, or not JSON that can be trusted") from error
     if not isinstance(tree, dict) or tree.get("_type") not in STATEMENT_TYPES:
@@ -83,7 +83,8 @@ def _check_text(text: str) -> None:
         raise FormatError(_WHAT, "holds a lone surrogate") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: an object, or ValueError if one of its keys occurs twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key occurs twice")
