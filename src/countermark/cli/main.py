@@ -39,6 +39,9 @@ COMMANDS: dict[str, Entry] = {
         _SIGN, "countermark.cli.inspect_command:run", "Show what a bundle holds, unjudged."
     ),
     "login": Entry(_SIGN, "countermark.cli.login_command:login", "Say who you are."),
+    "trust": Entry(
+        _SIGN, "countermark.cli.trust_command:trust", "Say whom you trust; keep it up to date."
+    ),
     "demo": Entry(
         _RUN, "countermark.cli.demo_command:demo", "Sign and verify a file, start to end."
     ),

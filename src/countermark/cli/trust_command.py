@@ -25,7 +25,12 @@ class Entry(NamedTuple):
 
 
 _CLIENT = "Whom to trust"
-COMMANDS: dict[str, Entry] = {}
+COMMANDS: dict[str, Entry] = {
+    "fetch": Entry(
+        _CLIENT, "countermark.cli.trust_fetch:fetch", "Learn whom to trust; keep it up to date."
+    ),
+    "forget": Entry(_CLIENT, "countermark.cli.trust_fetch:forget", "Trust an instance no longer."),
+}
 
 
 class TrustTable(click.Group):

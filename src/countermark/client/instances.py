@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,6 +22,25 @@ from countermark.core.errors import FormatError, SettingsError
 _VERSION = 1
 _MAX_BYTES = 16 * 1024 * 1024
 _MAX_RECORDS = 64
+
+
+class TufState(NamedTuple):
+    """How an instance's trust root is followed through TUF; see `countermark.client.trust`.
+
+    Attributes:
+        url: the repository's base URL.
+        versions: of root, timestamp, snapshot and targets, as last verified: older ones are a
+            rollback, whatever the folder of kept metadata says.
+        expires_at_s: when the first of this metadata expires, Unix seconds.
+        checked_at_s: when it was last brought up to date.
+        attempted_at_s: when that was last tried.
+    """
+
+    url: str
+    versions: tuple[int, int, int, int]
+    expires_at_s: int
+    checked_at_s: int
+    attempted_at_s: int
 
 
 class InstanceRecord(NamedTuple):
@@ -34,6 +53,8 @@ class InstanceRecord(NamedTuple):
         signing_config_json: its SigningConfig v0.2 document.
         tuf_root_json: its TUF root metadata, the start of every later update.
         recorded_at_s: when it was recorded or last brought up, Unix seconds.
+        tuf: how it is followed; None if it never was.
+        targets: its other TUF targets that matter to clients, by name.
     """
 
     url: str
@@ -42,6 +63,12 @@ class InstanceRecord(NamedTuple):
     signing_config_json: bytes
     tuf_root_json: bytes
     recorded_at_s: int
+    tuf: TufState | None = None
+    targets: tuple[tuple[str, bytes], ...] = ()
+
+    def target(self, name: str) -> bytes | None:
+        """One of `targets`; None if the instance publishes none of that name."""
+        return dict(self.targets).get(name)
 
 
 def home_dir() -> str:
@@ -89,11 +116,13 @@ def record_instance(
     trusted_root_json: bytes,
     signing_config_json: bytes,
     tuf_root_json: bytes,
+    targets: tuple[tuple[str, bytes], ...] = (),
 ) -> None:
     """Add an instance or refresh its record; instances are told apart by URL and data directory.
 
     A second instance under a URL already taken does not replace the first, whose bundles stay
-    verifiable. Beyond 64 records the oldest are forgotten.
+    verifiable. Beyond 64 records the oldest are forgotten. What was followed through TUF still is,
+    if the start of it is the same.
     """
     record = InstanceRecord(
         url=url.rstrip("/"),
@@ -102,15 +131,36 @@ def record_instance(
         signing_config_json=signing_config_json,
         tuf_root_json=tuf_root_json,
         recorded_at_s=int(time.time()),
+        targets=targets,
     )
     with locked_home() as home:
-        kept = [old for old in load_instances() if old[:2] != record[:2]]
-        document = {
-            "version": _VERSION,
-            "instances": [_to_json(item) for item in (record, *kept)[:_MAX_RECORDS]],
-        }
-        text = json.dumps(document, indent=1, ensure_ascii=False)
-        write_private_file(os.path.join(home, "instances.json"), text.encode("utf-8"))
+        records = load_instances()
+        for old in records:
+            if old[:2] == record[:2] and old.tuf_root_json == record.tuf_root_json:
+                record = record._replace(tuf=old.tuf)
+        _write(home, [record, *(old for old in records if old[:2] != record[:2])])
+
+
+def update_instances(
+    change: Callable[[list[InstanceRecord]], list[InstanceRecord]],
+) -> list[InstanceRecord]:
+    """Replace the registry's records by what `change` makes of them, while nobody else does.
+
+    Returns what was written. Raises SettingsError, FormatError, and whatever `change` raises.
+    """
+    with locked_home() as home:
+        records = change(load_instances())
+        _write(home, records)
+    return records
+
+
+def _write(home: str, records: list[InstanceRecord]) -> None:
+    document = {
+        "version": _VERSION,
+        "instances": [_to_json(item) for item in records[:_MAX_RECORDS]],
+    }
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    write_private_file(os.path.join(home, "instances.json"), text.encode("utf-8"))
 
 
 def read_private_file(path: str) -> bytes | None:
@@ -170,8 +220,8 @@ def locked_home() -> Iterator[str]:
         os.close(descriptor)
 
 
-def _to_json(record: InstanceRecord) -> dict[str, str | int]:
-    return {
+def _to_json(record: InstanceRecord) -> dict[str, Any]:
+    item: dict[str, Any] = {
         "url": record.url,
         "dataDir": record.data_dir,
         "recordedAt": record.recorded_at_s,
@@ -179,6 +229,17 @@ def _to_json(record: InstanceRecord) -> dict[str, str | int]:
         "signingConfig": record.signing_config_json.decode("utf-8"),
         "tufRoot": record.tuf_root_json.decode("utf-8"),
     }
+    if record.tuf is not None:
+        item["tuf"] = {
+            "url": record.tuf.url,
+            "versions": list(record.tuf.versions),
+            "expiresAt": record.tuf.expires_at_s,
+            "checkedAt": record.tuf.checked_at_s,
+            "attemptedAt": record.tuf.attempted_at_s,
+        }
+    if record.targets:
+        item["targets"] = {name: data.decode("utf-8") for name, data in record.targets}
+    return item
 
 
 def _parse(data: bytes) -> list[InstanceRecord]:
@@ -203,6 +264,7 @@ def _from_json(item: dict[str, Any]) -> InstanceRecord:
     recorded_at_s = item["recordedAt"]
     if not isinstance(recorded_at_s, int):
         raise TypeError("recordedAt")
+    tuf, targets = item.get("tuf"), item.get("targets", {})
     return InstanceRecord(
         url=text("url"),
         data_dir=text("dataDir"),
@@ -210,4 +272,22 @@ def _from_json(item: dict[str, Any]) -> InstanceRecord:
         signing_config_json=text("signingConfig").encode("utf-8"),
         tuf_root_json=text("tufRoot").encode("utf-8"),
         recorded_at_s=recorded_at_s,
+        tuf=None if tuf is None else _tuf_from_json(tuf),
+        targets=tuple((name, data.encode("utf-8")) for name, data in targets.items()),
     )
+
+
+def _tuf_from_json(item: dict[str, Any]) -> TufState:
+    root, timestamp, snapshot, targets = item["versions"]
+    state = TufState(
+        item["url"],
+        (root, timestamp, snapshot, targets),
+        item["expiresAt"],
+        item["checkedAt"],
+        item["attemptedAt"],
+    )
+    if not isinstance(state.url, str):
+        raise TypeError("url")
+    if not all(type(number) is int for number in (*state.versions, *state[2:])):
+        raise TypeError("tuf")
+    return state
