@@ -39,6 +39,21 @@ class Identity(NamedTuple):
         return f"{signer.name}, by {signer.issuer}"
 
 
+class Issuer(NamedTuple):
+    """Anybody that exactly this issuer vouches for: half a policy, to go with claims.
+
+    Attributes:
+        issuer: URL of the identity provider.
+    """
+
+    issuer: str
+
+    def check(self, signer: SignerIdentity) -> str:
+        """See `Policy.check`."""
+        _compare("issuer", self.issuer, signer.issuer)
+        return f"{signer.name}, by {signer.issuer}"
+
+
 class IdentityPattern(NamedTuple):
     """A name and an issuer that match regular expressions from beginning to end.
 
@@ -121,7 +136,8 @@ def _compare(what: str, expected: str, actual: str) -> None:
     if not expected:
         raise RequestRejected(f"the expected {what} is empty")
     if expected != actual:
-        raise IdentityMismatch(f"the {what} is {actual!r}, expected {expected!r}")
+        message = f"the {what} is {actual!r}, expected {expected!r}"
+        raise IdentityMismatch(message, found=actual, expected=expected)
 
 
 def _match(what: str, pattern: str, actual: str) -> None:
@@ -130,6 +146,7 @@ def _match(what: str, pattern: str, actual: str) -> None:
     if not pattern:
         raise RequestRejected(f"the pattern for the {what} is empty")
     if not actual:  # what the certificate does not say matches nothing, ".*" included
-        raise IdentityMismatch(f"the certificate names no {what}")
+        raise IdentityMismatch(f"the certificate names no {what}", expected=pattern)
     if not Pattern(pattern).matches(actual):
-        raise IdentityMismatch(f"the {what} is {actual!r}, which does not match {pattern!r}")
+        message = f"the {what} is {actual!r}, which does not match {pattern!r}"
+        raise IdentityMismatch(message, found=actual, expected=pattern)
