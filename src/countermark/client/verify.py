@@ -216,12 +216,12 @@ def _candidates() -> Iterator[tuple[str, bytes, str]]:
 
 def named_root(name: str) -> Root:
     """The root of ``public``, ``staging`` or a recorded instance's URL. Raises SettingsError."""
-    if name in _SHIPPED:
-        return Root(name, TrustedRoot.parse(shipped_root_json(name)))
     url = name.rstrip("/")
-    for record in load_instances():
+    for record in load_instances():  # first: a fetched root is newer than the shipped one
         if record.url == url:
             return Root(url, TrustedRoot.parse(record.trusted_root_json))
+    if name in _SHIPPED:
+        return Root(name, TrustedRoot.parse(shipped_root_json(name)))
     raise SettingsError(f"{url} is not an instance that you trust yet")
 
 
