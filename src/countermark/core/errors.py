@@ -16,7 +16,10 @@
     │   ├── ChainInvalid
     │   ├── SCTInvalid
     │   ├── TimeUnproven
-    │   └── IdentityMismatch
+    │   ├── IdentityMismatch
+    │   │   ├── SignerChanged
+    │   │   └── SignerUnknown
+    │   └── Distrusted
     ├── NotFound                    nothing under that name                   the caller acts
     ├── Unavailable                 try again later                           the caller waits
     │   ├── Pushback
@@ -54,8 +57,8 @@ class FormatError(CountermarkError):
         self.what = what
         self.why = why
 
-    def __reduce__(self) -> tuple[type["FormatError"], tuple[str, str]]:
-        return (type(self), (self.what, self.why))
+    def __reduce__(self) -> tuple[type["FormatError"], tuple[str, str], dict[str, object]]:
+        return (type(self), (self.what, self.why), self.__dict__)  # notes included
 
 
 class RequestRejected(CountermarkError):
@@ -163,6 +166,24 @@ class IdentityMismatch(VerificationError):
     """Somebody else signed: the identity or issuer is not the expected one."""
 
     code = "identity-mismatch"
+
+
+class SignerChanged(IdentityMismatch):
+    """Another signer than the one that was remembered."""
+
+    code = "signer-changed"
+
+
+class SignerUnknown(IdentityMismatch):
+    """The signature holds, but nobody said who is expected to have signed."""
+
+    code = "signer-unknown"
+
+
+class Distrusted(VerificationError):
+    """It all holds, but a distrust list says not to believe it."""
+
+    code = "distrusted"
 
 
 class NotFound(CountermarkError):
