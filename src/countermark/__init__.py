@@ -22,6 +22,7 @@ Names are imported when they are first used, so that each costs only what it nee
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from countermark.client.batch import Item, Outcome
     from countermark.client.sign import Signed, Signer
     from countermark.client.verify import Verifier
     from countermark.core.bundle.bundle import Bundle
@@ -62,6 +63,8 @@ _HOMES = {
     "Identity": _POLICY,
     "IdentityPattern": _POLICY,
     "Policy": _POLICY,
+    "Item": "countermark.client.batch",
+    "Outcome": "countermark.client.batch",
     "PublicKey": "countermark.core.crypto.keys",
     "RequestRejected": _ERRORS,
     "SettingsError": _ERRORS,
@@ -87,6 +90,8 @@ __all__ = (
     "FormatError",
     "Identity",
     "IdentityPattern",
+    "Item",
+    "Outcome",
     "Policy",
     "PublicKey",
     "RequestRejected",

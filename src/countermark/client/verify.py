@@ -7,8 +7,8 @@ On the path of `countermark verify`: nothing slow to import, and no network, eve
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 import countermark
 from countermark.client.instances import config_path, load_instances
@@ -31,10 +31,15 @@ from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import Policy
 from countermark.core.verify.verifier import ONE_OF_EACH, Thresholds, verify
 
+if TYPE_CHECKING:
+    from countermark.client.batch import Item, Outcome
+
 PUBLIC, STAGING = "public", "staging"
 _SHIPPED = {PUBLIC: "public_good_trusted_root.json", STAGING: "staging_trusted_root.json"}
 _SUFFIXES = (".sigstore.json", ".sigstore")
 _READ_BYTES = 1024 * 1024
+_HASHES = ("sha256", "sha384", "sha512")
+_MAX_CHOICES = 256
 
 Source: TypeAlias = "bytes | os.PathLike[str] | BinaryIO | Artifact"
 
@@ -78,7 +83,7 @@ class FileArtifact:
     """A file or an open binary file, hashed in pieces, once per hash algorithm.
 
     If a second algorithm is needed, the first is computed again: digests are always of the same
-    bytes, even if the file changes meanwhile.
+    bytes, even if the file changes meanwhile. What cannot be read twice is hashed with all at once.
     """
 
     def __init__(
@@ -89,8 +94,7 @@ class FileArtifact:
         """Nothing is read yet.
 
         Args:
-            source: a path, or a file open for reading in binary, which must be seekable if more
-                than one hash is needed.
+            source: a path, or a file open for reading in binary.
             progress: told how many more bytes were hashed, from time to time.
         """
         self._source = source
@@ -113,6 +117,8 @@ class FileArtifact:
         if not isinstance(self._source, str | os.PathLike):
             if self._digests:
                 self._source.seek(0)
+            elif not self._source.seekable():
+                hash_names = _HASHES
             return self._hash(self._source.read, hash_names)
         try:
             with open(self._source, "rb", buffering=0, opener=_open_to_read) as file:
@@ -142,6 +148,7 @@ class Verifier:
                 the root of the user's config.toml and the public-good instance.
         """
         self._root = Root("given", root) if isinstance(root, TrustedRoot) else root
+        self._choose: Callable[[Bundle], Root] = choose_root
 
     def verify(
         self,
@@ -164,8 +171,36 @@ class Verifier:
         """
         if isinstance(bundle, bytes):
             bundle = Bundle.parse(bundle)
-        root = self._root or choose_root(bundle)
+        root = self._root or self._choose(bundle)
         return root.verify(bundle, _artifact(source), policy, thresholds)
+
+    def verify_many(
+        self,
+        items: "Iterable[Item]",
+        policy: Policy | PublicKey | None = None,
+        *,
+        thresholds: Thresholds = ONE_OF_EACH,
+        workers: int = 1,
+    ) -> "Iterator[Outcome]":
+        """Verify many, in order; what goes wrong with one is a value and stops no other.
+
+        Args:
+            items: taken as outcomes are asked for.
+            policy: for the items that bring none of their own.
+            thresholds: as for `verify`.
+            workers: how many processes to spread the work over; 1 is this one alone. Each is
+                spawned, so a script must keep its work under ``if __name__ == "__main__":``.
+
+        Raises RequestRejected for an impossible number of workers; see `batch.in_order` for what
+        is raised while iterating. The roots to choose among are those of now.
+        """
+        from countermark.client.batch import VerifyItem, in_order, is_open_file
+
+        verifier = Verifier(self._root)
+        if self._root is None:
+            verifier._choose = RootChooser(tuple(_candidates()))
+        task = VerifyItem(verifier, policy, thresholds)
+        return in_order(task.run, items, workers, stays=is_open_file)
 
 
 def _artifact(source: Source) -> Artifact:
@@ -185,14 +220,41 @@ def choose_root(bundle: Bundle) -> Root:
     one. The staging instance is never chosen, only named: its keys are not kept as carefully.
     Raises InclusionInvalid, with a note that says what to do, if there is none.
     """
-    wanted = {entry.log_id for entry in bundle.tlog_entries}
+    return _choose_among(_wanted_logs(bundle), _candidates())
+
+
+class RootChooser:
+    """Chooses as `choose_root` does, but among roots that were read once, for many bundles."""
+
+    def __init__(self, candidates: tuple[tuple[str, bytes, str], ...]) -> None:
+        """Fix the roots: name, content and own URL of each, in order."""
+        self._candidates = candidates
+        self._chosen: dict[frozenset[bytes], Root] = {}
+
+    def __call__(self, bundle: Bundle) -> Root:
+        """See `choose_root`."""
+        wanted = _wanted_logs(bundle)
+        if wanted not in self._chosen:
+            chosen = _choose_among(wanted, iter(self._candidates))
+            if len(self._chosen) >= _MAX_CHOICES:
+                self._chosen.clear()
+            self._chosen[wanted] = chosen
+        return self._chosen[wanted]
+
+
+def _wanted_logs(bundle: Bundle) -> frozenset[bytes]:
+    wanted = frozenset(entry.log_id for entry in bundle.tlog_entries)
     if not wanted:
         raise InclusionInvalid("the bundle has no log entry")
+    return wanted
+
+
+def _choose_among(wanted: frozenset[bytes], candidates: Iterator[tuple[str, bytes, str]]) -> Root:
     texts = [to_base64(log_id).encode("ascii") for log_id in wanted]
-    for name, data, own_url in _candidates():
+    for name, data, own_url in candidates:
         # Looking for the text is a quick no; the parsed root decides.
         if all(text in data for text in texts):
-            root = _parse_root(data)
+            root = parse_root(data)
             if wanted <= {log.log_id for log in root.tlogs}:
                 return Root(name, root, own_url)
     error = InclusionInvalid("no trusted root knows the log that the bundle names")
@@ -227,10 +289,11 @@ def named_root(name: str) -> Root:
 
 def root_from_file(path: str) -> Root:
     """The root in a TrustedRoot or ClientTrustConfig file."""
-    return Root(path, _parse_root(read_file(path, MAX_TRUSTED_ROOT_BYTES)))
+    return Root(path, parse_root(read_file(path, MAX_TRUSTED_ROOT_BYTES)))
 
 
-def _parse_root(data: bytes) -> TrustedRoot:
+def parse_root(data: bytes) -> TrustedRoot:
+    """The root in a TrustedRoot or ClientTrustConfig document. Raises FormatError."""
     tree = parse_object(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
     if tree.get("trustedRoot") is not None:
         tree = required_object(tree, "trustedRoot")

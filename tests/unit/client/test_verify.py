@@ -2,10 +2,12 @@
 """The library's verifier: sources, roots, and files of any size."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 
+from countermark import Item
 from countermark.client.instances import record_instance
 from countermark.client.verify import (
     FileArtifact,
@@ -163,3 +165,29 @@ def test_files_are_bounded(tmp_path: Path) -> None:
         read_file(str(path), 4)
     with pytest.raises(NotFound):
         read_file(str(tmp_path / "absent"), 4)
+
+
+def test_a_pipe_is_read_once_and_needs_no_memory() -> None:
+    """What cannot be read twice is hashed with everything that a bundle may ask for."""
+    statement_bundle = FORGE.bundle(envelope=True).serialize()
+    for data, content in ((FORGE.bundle().serialize(), ARTIFACT), (statement_bundle, ARTIFACT)):
+        read_end, write_end = os.pipe()
+        with os.fdopen(write_end, "wb") as out:
+            out.write(content)
+        with os.fdopen(read_end, "rb") as pipe:
+            artifact = FileArtifact(pipe)
+            assert Verifier(ROOT).verify(artifact, data, ME).checks
+            assert artifact.digest("sha512") == BytesArtifact(content).digest("sha512")
+
+
+def test_a_batch_chooses_roots_as_a_single_verification_does() -> None:
+    others = Forge()
+    record("http://a.example", FORGE)
+    record("http://b.example", others)
+    bundles = [forge.bundle().serialize() for forge in (FORGE, others, Forge(), FORGE)]
+    outcomes = list(Verifier().verify_many([Item(ARTIFACT, data) for data in bundles], ME))
+    assert [outcome.evidence.root for outcome in outcomes if outcome] == [
+        "http://a.example", "http://b.example", "http://a.example",
+    ]  # fmt: skip
+    assert isinstance(outcomes[2].error, InclusionInvalid)
+    assert str(outcomes[2].error) == "no trusted root knows the log that the bundle names"
