@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 import countermark
 from countermark.client.instances import config_path, load_instances
 from countermark.core.bundle.bundle import MAX_BUNDLE_BYTES, Bundle
-from countermark.core.bundle.protojson import parse_object, required_object
+from countermark.core.bundle.protojson import parse_message, required_object
 from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import to_base64
@@ -29,14 +29,15 @@ from countermark.core.errors import (
 from countermark.core.verify.artifact import Artifact, BytesArtifact
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import Policy
-from countermark.core.verify.verifier import ONE_OF_EACH, Thresholds, verify
+from countermark.core.verify.verifier import ONE_OF_EACH, Expected, Thresholds, verify
 
 if TYPE_CHECKING:
     from countermark.client.batch import Item, Outcome
+    from countermark.core.verify.witness import WitnessPolicy
 
 PUBLIC, STAGING = "public", "staging"
 _SHIPPED = {PUBLIC: "public_good_trusted_root.json", STAGING: "staging_trusted_root.json"}
-_SUFFIXES = (".sigstore.json", ".sigstore")
+_SUFFIXES = (".sigstore.json", ".sigstore", ".sigstore.jsonl")
 _READ_BYTES = 1024 * 1024
 _HASHES = ("sha256", "sha384", "sha512")
 _MAX_CHOICES = 256
@@ -63,18 +64,27 @@ class Root(NamedTuple):
         self,
         bundle: Bundle,
         artifact: Artifact,
-        policy: Policy | PublicKey,
+        policy: Expected,
         thresholds: Thresholds = ONE_OF_EACH,
+        *,
+        witnesses: "WitnessPolicy | None" = None,
     ) -> Evidence:
         """Verify under this root; see `core.verify.verifier.verify`."""
-        root, name = self.trusted_root, self.name
-        evidence = verify(bundle, artifact, root, policy, thresholds=thresholds, root_name=name)
+        evidence = verify(
+            bundle,
+            artifact,
+            self.trusted_root,
+            policy,
+            thresholds=thresholds,
+            witnesses=witnesses,
+            root_name=self.name,
+        )
         issuer = evidence.signer.issuer if evidence.signer is not None else ""
         if self.own_url and evidence.signer and not issuer.startswith(f"{self.own_url}/"):
             error = IdentityMismatch(
-                f"unless it is named, {name} is believed about its own login only, not {issuer!r}"
+                f"unless it is named, {self.name} is believed about its own login only, not {issuer!r}"
             )
-            error.add_note(f"if it is to vouch for that issuer, add --instance {name}")
+            error.add_note(f"if it is to vouch for that issuer, add --instance {self.name}")
             raise error
         return evidence
 
@@ -154,7 +164,7 @@ class Verifier:
         self,
         source: Source,
         bundle: Bundle | bytes,
-        policy: Policy | PublicKey,
+        policy: Expected,
         *,
         thresholds: Thresholds = ONE_OF_EACH,
     ) -> Evidence:
@@ -294,7 +304,7 @@ def root_from_file(path: str) -> Root:
 
 def parse_root(data: bytes) -> TrustedRoot:
     """The root in a TrustedRoot or ClientTrustConfig document. Raises FormatError."""
-    tree = parse_object(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
+    tree = parse_message(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
     if tree.get("trustedRoot") is not None:
         tree = required_object(tree, "trustedRoot")
     return TrustedRoot.from_json(tree)
@@ -308,9 +318,9 @@ def shipped_root_json(name: str) -> bytes:
 
 
 def bundle_path(artifact: str) -> str:
-    """Where the bundle of a file is: beside it, ``.sigstore.json`` or ``.sigstore``.
+    """Where the bundle of a file is: beside it, ``.sigstore.json``, ``.sigstore`` or ``.jsonl``.
 
-    Raises NotFound if there is none, RequestRejected if there are both.
+    Raises NotFound if there is none, RequestRejected if there are several.
     """
     found = [artifact + suffix for suffix in _SUFFIXES if os.path.exists(artifact + suffix)]
     if not found:

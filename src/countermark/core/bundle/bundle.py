@@ -98,7 +98,7 @@ class Bundle(NamedTuple):
     """A parsed bundle of known version and right shape, nothing verified.
 
     Attributes:
-        version: ``0.1``, ``0.2`` or ``0.3``.
+        version: ``0.1``, ``0.2`` or ``0.3``; ``legacy`` for what `legacy` put together.
         certificates: DER, leaf first, of a keyless signature; empty for a managed key.
         public_key_hint: names the managed key; None for a keyless signature.
         tlog_entries: in the order of the bundle.
@@ -123,7 +123,7 @@ class Bundle(NamedTuple):
     @classmethod
     def parse(cls, data: bytes) -> "Bundle":
         """Read a bundle's JSON. Raises FormatError."""
-        return _parse_bundle(protojson.parse_object(data, "bundle", limit=MAX_BUNDLE_BYTES))
+        return _parse_bundle(protojson.parse_message(data, "bundle", limit=MAX_BUNDLE_BYTES))
 
     def serialize(self) -> bytes:
         """Write as version 0.3 JSON, whatever version was read.
@@ -194,6 +194,11 @@ def _parse_content(tree: JSONObject) -> Content:
             protojson.raw_bytes(digest, "digest"),
         )
     assert envelope is not None
+    return parse_envelope(envelope)
+
+
+def parse_envelope(envelope: JSONObject) -> Envelope:
+    """Read a DSSE envelope's JSON; it must have one signature. Raises FormatError."""
     signatures = protojson.objects(envelope, "signatures", limit=_MAX_SIGNATURES)
     if len(signatures) != 1:
         raise FormatError("dsseEnvelope", f"has {len(signatures)} signatures instead of one")

@@ -61,12 +61,15 @@ class Thresholds(NamedTuple):
         unlogged: whether a signature without any log entry is accepted, and a certificate that
             no CT log vouches for: some private instances only timestamp. What is there must
             hold all the same.
+        witnesses: who must have cosigned the logs' checkpoints; as many logs as `logs` asks for
+            must be cosigned so.
     """
 
     times: int = 1
     logs: int = 1
     scts: int = 1
     unlogged: bool = False
+    witnesses: "WitnessPolicy | None" = None
 
 
 ONE_OF_EACH = Thresholds()
@@ -79,7 +82,6 @@ def verify(
     policy: Expected,
     *,
     thresholds: Thresholds = ONE_OF_EACH,
-    witnesses: "WitnessPolicy | None" = None,
     root_name: str = "",
 ) -> Evidence:
     """Check that a bundle proves who signed an artifact and when.
@@ -90,16 +92,13 @@ def verify(
         trusted_root: whom to believe.
         policy: who may have signed; a `PublicKey` or `ManagedKey` for bundles of such a key.
         thresholds: how much agreement to ask for.
-        witnesses: who must have cosigned the logs' checkpoints; as many logs as `thresholds`
-            asks for must be cosigned so.
         root_name: what to call the trusted root in the evidence.
 
     Raises a VerificationError of the step that failed, FormatError for parts of the bundle that
     cannot be read, RequestRejected for a policy or digest that does not fit the task.
     """
     try:
-        run = _Verification(bundle, artifact, trusted_root, thresholds, witnesses)
-        return run.run(policy, root_name)
+        return _Verification(bundle, artifact, trusted_root, thresholds).run(policy, root_name)
     except AlgorithmRefused as error:
         raise SignatureInvalid(str(error)) from error
 
@@ -121,18 +120,12 @@ class _Verification:
     """One run: the inputs, and the checks that have passed so far."""
 
     def __init__(
-        self,
-        bundle: Bundle,
-        artifact: Artifact,
-        root: TrustedRoot,
-        thresholds: Thresholds,
-        witnesses: "WitnessPolicy | None",
+        self, bundle: Bundle, artifact: Artifact, root: TrustedRoot, thresholds: Thresholds
     ) -> None:
         self.bundle = bundle
         self.artifact = _Remembered(artifact)
         self.root = root
         self.thresholds = thresholds
-        self.witnesses = witnesses
         self.checks: list[Check] = []
 
     def run(self, policy: Expected, root_name: str) -> Evidence:
@@ -248,6 +241,7 @@ class _Verification:
         uses: list[tuple[PublicKey, ...]] = []
         operators: set[str] = set()
         witnessed: set[str] = set()
+        policy = self.thresholds.witnesses
         for entry in self.bundle.tlog_entries:
             log = find_log(entry, self.root.tlogs)
             _check_log_window(log, proven)
@@ -263,13 +257,13 @@ class _Verification:
             )
             records.append(record)
             operators.add(operator_of(log))
-            if self.witnesses is not None and record.tree_size:
-                check = self.witnesses.check_entry(entry, log)
+            if policy is not None and record.tree_size:
+                check = policy.check_entry(entry, log)
                 if check is not None:
                     self.checks.append(check)
                     witnessed.add(operator_of(log))
         wanted = max(1, self.thresholds.logs)
-        if self.thresholds.unlogged and not records and self.witnesses is None:
+        if self.thresholds.unlogged and not records and policy is None:
             return records, uses
         if len(operators) < wanted:
             known = dict.fromkeys(map(operator_of, self.root.tlogs[:16]))
@@ -278,8 +272,8 @@ class _Verification:
                 found=", ".join(sorted(operators)) or "no log entry",
                 expected=f"{wanted} of " + (", ".join(known) or "nobody"),
             )
-        if self.witnesses is not None and len(witnessed) < wanted:
-            raise self.witnesses.too_few(self.bundle.tlog_entries, len(witnessed), wanted)
+        if policy is not None and len(witnessed) < wanted:
+            raise policy.too_few(self.bundle.tlog_entries, len(witnessed), wanted)
         return records, uses
 
     def _included(self, entry: TransparencyLogEntry, log: TransparencyLog) -> LogRecord:
