@@ -82,7 +82,8 @@ class Root(NamedTuple):
         issuer = evidence.signer.issuer if evidence.signer is not None else ""
         if self.own_url and evidence.signer and not issuer.startswith(f"{self.own_url}/"):
             error = IdentityMismatch(
-                f"unless it is named, {self.name} is believed about its own login only, not {issuer!r}"
+                f"unless it is named, {self.name} is believed about its own login only, "
+                f"not {issuer!r}"
             )
             error.add_note(f"if it is to vouch for that issuer, add --instance {self.name}")
             raise error
