@@ -2,11 +2,13 @@
 """Reading the proto3 JSON of Sigstore's documents: lenient in spelling, strict in types.
 
 Accepted as other clients write them: integers as numbers or strings, base64 standard or
-URL-safe, unknown fields, null for absent. Refused: the same key twice, floats, deep nesting.
+URL-safe, unknown fields, null for absent, and in messages the fields' proto names. Refused: the
+same key twice, in either spelling, floats, deep nesting.
 Absent text is ``""`` and absent bytes ``b""``, as in proto3.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -15,10 +17,21 @@ from countermark.core.errors import FormatError
 
 JSONObject: TypeAlias = Mapping[str, Any]
 _MAX_ELEMENTS = 100_000
+_PROTO_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+", re.ASCII)
 
 
 def parse_object(data: bytes, what: str, *, limit: int) -> JSONObject:
     """Read a JSON document that is an object, at most `limit` bytes long."""
+    return _parse(data, what, limit, _DECODER)
+
+
+def parse_message(data: bytes, what: str, *, limit: int) -> JSONObject:
+    """Read a protobuf message: `parse_object`, and ``log_index`` is another ``logIndex``."""
+    plain = b"_" not in data and b"\\u" not in data  # nearly always: half the time
+    return _parse(data, what, limit, _DECODER if plain else _MESSAGE_DECODER)
+
+
+def _parse(data: bytes, what: str, limit: int, decoder: json.JSONDecoder) -> JSONObject:
     if len(data) > limit:
         raise FormatError(what, f"is larger than {limit} bytes")
     # Counted before they are read: an element of two bytes takes 64 in memory.
@@ -26,7 +39,7 @@ def parse_object(data: bytes, what: str, *, limit: int) -> JSONObject:
         raise FormatError(what, f"has more than {_MAX_ELEMENTS} elements")
     text = from_utf8(data, what)
     try:
-        value = _DECODER.decode(text)
+        value = decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(what, "is not JSON, or not JSON that can be trusted") from error
     return as_object(value, what)
@@ -160,10 +173,24 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return _unique([(_json_name(key), value) for key, value in pairs])
+
+
+def _json_name(key: str) -> str:
+    if not _PROTO_NAME.fullmatch(key):
+        return key
+    first, *others = key.split("_")
+    return first + "".join([word[:1].upper() + word[1:] for word in others])
+
+
 def _refuse_number(literal: str) -> None:
     raise ValueError(f"{literal[:32]} is not an integer")
 
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number
+)
+_MESSAGE_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_fields, parse_float=_refuse_number, parse_constant=_refuse_number
 )

@@ -77,7 +77,7 @@ class SigningConfig:
     @classmethod
     def parse(cls, data: bytes) -> "SigningConfig":
         """Read the document. Raises FormatError."""
-        return cls.from_json(protojson.parse_object(data, "signing config", limit=_MAX_BYTES))
+        return cls.from_json(protojson.parse_message(data, "signing config", limit=_MAX_BYTES))
 
     @classmethod
     def from_json(cls, tree: JSONObject) -> "SigningConfig":
@@ -143,7 +143,7 @@ def select_candidates(
 def parse_trust_config(data: bytes) -> tuple[TrustedRoot, SigningConfig]:
     """Read a ClientTrustConfig. Raises FormatError."""
     what = "trust config"
-    tree = protojson.parse_object(data, what, limit=_MAX_BYTES + MAX_TRUSTED_ROOT_BYTES)
+    tree = protojson.parse_message(data, what, limit=_MAX_BYTES + MAX_TRUSTED_ROOT_BYTES)
     _check_media_type(tree, what, TRUST_CONFIG_MEDIA_TYPE)
     root = TrustedRoot.from_json(protojson.required_object(tree, "trustedRoot"))
     return root, SigningConfig.from_json(protojson.required_object(tree, "signingConfig"))

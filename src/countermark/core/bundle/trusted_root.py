@@ -132,7 +132,7 @@ class TrustedRoot(NamedTuple):
     @classmethod
     def parse(cls, data: bytes) -> "TrustedRoot":
         """Read a trusted root's JSON. Raises FormatError."""
-        tree = protojson.parse_object(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
+        tree = protojson.parse_message(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
         return cls.from_json(tree)
 
     @classmethod

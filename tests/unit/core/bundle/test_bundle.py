@@ -2,6 +2,7 @@
 """Bundles: which shapes each version may have, and how leniently JSON is read."""
 
 import json
+import re
 from base64 import urlsafe_b64encode
 from copy import deepcopy
 from typing import Any
@@ -147,3 +148,30 @@ def test_public_bundles_are_written_as_they_were(name: str) -> None:
         tree = json.loads(data)
         if "v0.3+json" in tree["mediaType"]:
             assert json.loads(bundle.serialize()) == tree
+
+
+def test_reads_proto_names() -> None:
+    """proto3 JSON readers take both names of a field."""
+
+    def proto(tree: Any) -> Any:
+        if isinstance(tree, list):
+            return [proto(item) for item in tree]
+        if not isinstance(tree, dict):
+            return tree
+        names = {key: re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", key) for key in tree}
+        return {names[key]: proto(value) for key, value in tree.items()}
+
+    tree = proto(TREE)
+    assert {"media_type", "verification_material", "message_signature"} == set(tree)
+    assert parse(tree) == BUNDLE
+    old = proto(as_version("0.1"))
+    assert "x509_certificate_chain" in old["verification_material"]
+    assert parse(old) == BUNDLE._replace(version="0.1")
+
+
+@pytest.mark.parametrize("second", ["log_index", "log\\u005findex", "log\\u005Findex"])
+def test_a_field_under_both_names_is_refused(second: str) -> None:
+    """Readers would not agree which of the two counts."""
+    text = json.dumps(TREE).replace('"logIndex":', f'"{second}": "7", "logIndex":', 1)
+    with pytest.raises(FormatError, match="not JSON that can be trusted"):
+        Bundle.parse(text.encode())
