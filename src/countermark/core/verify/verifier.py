@@ -61,15 +61,12 @@ class Thresholds(NamedTuple):
         unlogged: whether a signature without any log entry is accepted, and a certificate that
             no CT log vouches for: some private instances only timestamp. What is there must
             hold all the same.
-        witnesses: who must have cosigned the logs' checkpoints; as many logs as `logs` asks for
-            must be cosigned so.
     """
 
     times: int = 1
     logs: int = 1
     scts: int = 1
     unlogged: bool = False
-    witnesses: "WitnessPolicy | None" = None
 
 
 ONE_OF_EACH = Thresholds()
@@ -82,6 +79,7 @@ def verify(
     policy: Expected,
     *,
     thresholds: Thresholds = ONE_OF_EACH,
+    witnesses: "WitnessPolicy | None" = None,
     root_name: str = "",
 ) -> Evidence:
     """Check that a bundle proves who signed an artifact and when.
@@ -92,13 +90,16 @@ def verify(
         trusted_root: whom to believe.
         policy: who may have signed; a `PublicKey` or `ManagedKey` for bundles of such a key.
         thresholds: how much agreement to ask for.
+        witnesses: who must have cosigned the logs' checkpoints; as many logs as `thresholds`
+            asks for must be cosigned so.
         root_name: what to call the trusted root in the evidence.
 
     Raises a VerificationError of the step that failed, FormatError for parts of the bundle that
     cannot be read, RequestRejected for a policy or digest that does not fit the task.
     """
     try:
-        return _Verification(bundle, artifact, trusted_root, thresholds).run(policy, root_name)
+        run = _Verification(bundle, artifact, trusted_root, thresholds, witnesses)
+        return run.run(policy, root_name)
     except AlgorithmRefused as error:
         raise SignatureInvalid(str(error)) from error
 
@@ -120,12 +121,18 @@ class _Verification:
     """One run: the inputs, and the checks that have passed so far."""
 
     def __init__(
-        self, bundle: Bundle, artifact: Artifact, root: TrustedRoot, thresholds: Thresholds
+        self,
+        bundle: Bundle,
+        artifact: Artifact,
+        root: TrustedRoot,
+        thresholds: Thresholds,
+        witnesses: "WitnessPolicy | None",
     ) -> None:
         self.bundle = bundle
         self.artifact = _Remembered(artifact)
         self.root = root
         self.thresholds = thresholds
+        self.witnesses = witnesses
         self.checks: list[Check] = []
 
     def run(self, policy: Expected, root_name: str) -> Evidence:
@@ -241,7 +248,7 @@ class _Verification:
         uses: list[tuple[PublicKey, ...]] = []
         operators: set[str] = set()
         witnessed: set[str] = set()
-        policy = self.thresholds.witnesses
+        policy = self.witnesses
         for entry in self.bundle.tlog_entries:
             log = find_log(entry, self.root.tlogs)
             _check_log_window(log, proven)
