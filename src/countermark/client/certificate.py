@@ -3,14 +3,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from countermark.client.choice import Instance
-from countermark.client.credential import Credential
+from countermark.client.credential import Credential, SigningKey
+from countermark.client.ephemeral import EphemeralKey as EphemeralKey
 from countermark.client.identity import IdentityToken
 from countermark.client.submit import request_certificate
 from countermark.client.transport import Transport
@@ -19,39 +17,11 @@ from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.crypto import der
 from countermark.core.crypto.certificate import EKU_CODE_SIGNING, OID_SCT_LIST, Certificate
 from countermark.core.crypto.chain import verify_chain
-from countermark.core.crypto.keys import PublicKey
 from countermark.core.ct.sct import parse_sct_list, sct_message_precert
 from countermark.core.errors import ChainInvalid, IdentityMismatch, SCTInvalid
 from countermark.core.verify.signer import SignerIdentity
 
-_OID_EC, _OID_P256 = "1.2.840.10045.2.1", "1.2.840.10045.3.1.7"
 _LEAST_CERTIFICATE_LIFE = timedelta(seconds=30)
-
-
-class EphemeralKey:
-    """A P-256 key that lives in this process's memory only."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-
-        # Written by hand: `cryptography`'s serialization module takes 40 ms to import.
-        numbers = self._key.public_key().public_numbers()
-        point = b"\x04" + numbers.x.to_bytes(32) + numbers.y.to_bytes(32)
-        algorithm = der.sequence(der.oid(_OID_EC), der.oid(_OID_P256))
-        self._public_key = PublicKey.from_spki(der.sequence(algorithm, der.bit_string(point)))
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half."""
-        return self._public_key
-
-    def sign(self, message: bytes) -> bytes:
-        """DER ECDSA signature over SHA-256 of `message`."""
-        return self._key.sign(message, ec.ECDSA(SHA256()))
-
-    def sign_digest(self, digest: bytes) -> bytes:
-        """DER ECDSA signature over data with this SHA-256 digest."""
-        return self._key.sign(digest, ec.ECDSA(Prehashed(SHA256())))
 
 
 class Keyless:
@@ -63,9 +33,23 @@ class Keyless:
 
     hash_name = "sha256"
 
-    def __init__(self, instance: Instance, token: IdentityToken) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        token: IdentityToken,
+        *,
+        new_key: Callable[[], SigningKey] = EphemeralKey,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            instance: whose certificate authority to ask.
+            token: who signs.
+            new_key: makes a P-256 key, elsewhere than in this process for instance.
+        """
         self._instance = instance
         self._token = token
+        self._new_key = new_key
         self._lock = threading.Lock()
         self._credential: Credential | None = None
 
@@ -83,20 +67,19 @@ class Keyless:
                     now=now,
                 )
                 held = self._credential = obtain_credential(
-                    transport, ca.url, self._token, self._instance.trusted_root
+                    transport, ca.url, self._token, self._instance.trusted_root, self._new_key()
                 )
             return held
 
 
 def obtain_credential(
-    transport: Transport, ca_url: str, token: IdentityToken, root: TrustedRoot
+    transport: Transport, ca_url: str, token: IdentityToken, root: TrustedRoot, key: SigningKey
 ) -> Credential:
     """A fresh key, certified for the holder of `token`.
 
     Raises what `request_certificate` raises, and a VerificationError if the certificate is not
     ours, not this instance's, or on no trusted CT log.
     """
-    key = EphemeralKey()
     chain = request_certificate(
         transport,
         ca_url,
