@@ -32,16 +32,26 @@ class Entry(NamedTuple):
 _SIGN, _RUN = "Sign and verify", "Run an instance"
 COMMANDS: dict[str, Entry] = {
     "sign": Entry(_SIGN, "countermark.cli.sign_command:sign", "Sign files as yourself."),
+    "attest": Entry(
+        _SIGN, "countermark.cli.attest_command:attest", "Sign a statement about files."
+    ),
+    "spool": Entry(
+        _SIGN, "countermark.cli.spool_command:spool", "Look after signatures that wait for a log."
+    ),
     "verify": Entry(
         _SIGN, "countermark.cli.verify_command:run", "Check who signed files, offline."
     ),
     "inspect": Entry(
         _SIGN, "countermark.cli.inspect_command:run", "Show what a bundle holds, unjudged."
     ),
+    "endorse": Entry(
+        _SIGN, "countermark.cli.endorse_command:endorse", "Vouch for what others signed."
+    ),
     "login": Entry(_SIGN, "countermark.cli.login_command:login", "Say who you are."),
     "trust": Entry(
         _SIGN, "countermark.cli.trust_command:trust", "Say whom you trust; keep it up to date."
     ),
+    "key": Entry(_SIGN, "countermark.cli.key_command:key", "Make and show keys of your own."),
     "demo": Entry(
         _RUN, "countermark.cli.demo_command:demo", "Sign and verify a file, start to end."
     ),

@@ -12,6 +12,8 @@ from countermark.core.encoding import from_hex, from_utf8
 from countermark.core.errors import FormatError
 
 STATEMENT_TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
+VERIFICATION_SUMMARY = "https://slsa.dev/verification_summary/v1"
+"""The predicate type of `verification_summary`, known here to those that seldom meet one."""
 DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
 MAX_SUBJECTS, MAX_DIGESTS = 1024, 32
 MAX_STATEMENT_BYTES = 16 * 1024 * 1024

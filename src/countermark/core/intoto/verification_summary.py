@@ -16,11 +16,12 @@ from countermark.core.errors import FormatError, SignatureInvalid
 from countermark.core.intoto.statement import (
     MAX_STATEMENT_BYTES,
     STATEMENT_TYPES,
+    VERIFICATION_SUMMARY,
     Subject,
     unique_keys,
 )
 
-PREDICATE_TYPE = "https://slsa.dev/verification_summary/v1"
+PREDICATE_TYPE = VERIFICATION_SUMMARY
 PASSED = "PASSED"
 UNEVALUATED = "SLSA_BUILD_LEVEL_UNEVALUATED"
 """The level for a verification that did not look at how the artifact was built."""

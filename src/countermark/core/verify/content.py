@@ -12,7 +12,12 @@ from countermark.core.errors import (
     SignatureInvalid,
 )
 from countermark.core.intoto.envelope import PAYLOAD_TYPE_IN_TOTO, Envelope
-from countermark.core.intoto.statement import Statement, Subject, parse_statement
+from countermark.core.intoto.statement import (
+    VERIFICATION_SUMMARY,
+    Statement,
+    Subject,
+    parse_statement,
+)
 from countermark.core.verify.artifact import Artifact
 from countermark.core.verify.evidence import Check
 
@@ -99,6 +104,10 @@ def _check_envelope(
             expected=PAYLOAD_TYPE_IN_TOTO,
         )
     statement = parse_statement(envelope.payload)
+    if statement.predicate_type == VERIFICATION_SUMMARY:
+        from countermark.core.intoto.verification_summary import check_summary  # few are
+
+        check_summary(envelope.payload)  # one that says FAILED must not end in "verified"
     subject = _subject(statement, artifact)
     check = Check(
         "signature",
