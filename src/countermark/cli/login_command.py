@@ -5,6 +5,7 @@ import click
 
 from countermark.cli.options import (
     choice_from,
+    device_option,
     instance_options,
     json_option,
     no_browser_option,
@@ -28,6 +29,7 @@ from countermark.core.errors import CountermarkError, RequestRejected, TokenReje
 @click.option("--print-token", is_flag=True, help="Print an identity token; remember nothing.")
 @click.option("--forget", is_flag=True, help="Forget who you are.")
 @no_browser_option
+@device_option
 @instance_options
 @json_option
 def login(
@@ -35,6 +37,7 @@ def login(
     print_token: bool,
     forget: bool,
     no_browser: bool,
+    device: bool,
     as_json: bool,
     **instance: str,
 ) -> int:
@@ -51,7 +54,7 @@ def login(
             return _forget(chosen, output)
         if not (print_token or has_local_login(chosen)):
             raise _not_kept()
-        token = IdentityToken.parse(_token(chosen, email, no_browser=no_browser))
+        token = IdentityToken.parse(_token(chosen, email, no_browser=no_browser, device=device))
         if not print_token:
             save_email(chosen.name, token.subject)
     except CountermarkError as error:
@@ -68,11 +71,11 @@ def _not_kept() -> RequestRejected:
     return error
 
 
-def _token(chosen: Instance, email: str, *, no_browser: bool) -> str:
+def _token(chosen: Instance, email: str, *, no_browser: bool, device: bool) -> str:
     transport = Transport()
     if email:
         return local_token(chosen, transport, email)
-    asking = prompts(no_browser=no_browser)
+    asking = prompts(no_browser=no_browser, device=device)
     if asking is None:
         error = TokenRejected("there is no terminal to log in at")
         if has_local_login(chosen):

@@ -13,6 +13,7 @@ from countermark.core.errors import SettingsError, TokenRejected
 # What signing needs is imported by the commands that sign: `up` shares this module with them.
 if TYPE_CHECKING:
     from countermark.client.choice import InstanceChoice
+    from countermark.client.device import ToShow
     from countermark.client.identity import Prompts
 
 _INSTANCE_OPTIONS = (
@@ -21,6 +22,11 @@ _INSTANCE_OPTIONS = (
     ("trust-config", "FILE", "An instance by its ClientTrustConfig."),
     ("trusted-root", "FILE", "An instance by its trusted root …"),
     ("signing-config", "FILE", "… and its signing config."),
+)
+device_option = click.option(
+    "--device",
+    is_flag=True,
+    help="Log in with a browser anywhere, by a code shown here (chosen if there is no browser).",
 )
 F = TypeVar("F", bound=Callable[..., Any])
 _MAX_TOKEN_BYTES = 64 * 1024
@@ -63,14 +69,19 @@ def read_token(path: str) -> str:
     return text
 
 
-def prompts(*, no_browser: bool) -> "Prompts | None":
-    """How to have the person at this terminal log in; None if there is nobody."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+def prompts(*, no_browser: bool, device: bool = False) -> "Prompts | None":
+    """How to have the person at this terminal log in; None if there is nobody.
+
+    Who asks for a device code need not be at a terminal: somebody may read what is printed.
+    """
+    if not device and not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     can_open = not no_browser and _has_display()
     from countermark.client.identity import Prompts
 
-    return Prompts(_open_browser if can_open else _open_nothing, _ask_for_code)
+    by_code = "only" if device else "" if can_open or no_browser else "offered"
+    opener = _open_browser if can_open else _open_nothing
+    return Prompts(opener, _ask_for_code, _show_device_code, by_code)
 
 
 def _has_display() -> bool:
@@ -89,6 +100,15 @@ def _open_browser(url: str) -> bool:
 
 def _open_nothing(url: str) -> bool:
     return False
+
+
+def _show_device_code(told: "ToShow") -> None:
+    print(
+        f"Log in with any browser, within {told.minutes} minutes:\n  {told.address}\n"
+        f"and check that it shows this code: {told.code}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _ask_for_code(url: str) -> str:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from countermark.client.ambient import ambient_token
 from countermark.client.choice import Instance, configured_email
+from countermark.client.deadline import Deadline
 from countermark.client.instances import read_private_file
 from countermark.client.logins import load_email
 from countermark.client.transport import Transport, check, is_loopback
@@ -31,6 +32,9 @@ from countermark.core.wire.oidc import (
     LocalTokenRequest,
     TokenReply,
 )
+
+if TYPE_CHECKING:
+    from countermark.client.device import ToShow
 
 AUDIENCE = "sigstore"
 TOKEN_VARIABLE = "COUNTERMARK_IDENTITY_TOKEN"  # noqa: S105 - a variable's name
@@ -73,10 +77,19 @@ class IdentityToken:
 
 
 class Prompts(NamedTuple):
-    """How to involve a person; see `oauth.log_in`."""
+    """How to involve a person; see `oauth.log_in` and `device.log_in_by_code`.
+
+    Attributes:
+        open_browser: opens an address and says whether that worked.
+        ask_for_code: shows an address and returns what the person typed.
+        show_device_code: shows an address and the code to type there.
+        device: ``only`` to log in by a device code, ``offered`` to do so where it is offered.
+    """
 
     open_browser: Callable[[str], bool]
     ask_for_code: Callable[[str], str]
+    show_device_code: "Callable[[ToShow], None] | None" = None
+    device: str = ""
 
 
 def find_identity(
@@ -87,6 +100,7 @@ def find_identity(
     email: str = "",
     prompts: Prompts | None = None,
     environ: Mapping[str, str] = os.environ,
+    timeout_s: float = 60,
 ) -> IdentityToken:
     """The token to sign with. Raises TokenRejected, with what to do, if none can be had.
 
@@ -97,8 +111,10 @@ def find_identity(
         email: an address to sign as, for an instance of this machine.
         prompts: how to have a person log in; None if there is nobody to ask.
         environ: the environment, where tokens of CI systems are found.
+        timeout_s: how long token services may take; a person may take longer.
     """
-    text = _find(instance, transport, token=token, email=email, environ=environ)
+    budgeted = transport.until(Deadline.after(timeout_s))
+    text = _find(instance, budgeted, token=token, email=email, environ=environ)
     if not text:
         if prompts is None:
             raise _nobody(instance, environ)
@@ -147,7 +163,18 @@ def browser_token(instance: Instance, transport: Transport, prompts: Prompts) ->
         supported=(1,),
         now=datetime.now(tz=UTC),
     )
-    return log_in(issuer.url, transport, **prompts._asdict())
+    show = prompts.show_device_code
+    if show is not None and prompts.device:
+        from countermark.client.device import log_in_by_code, offers_device_flow
+
+        if prompts.device == "only" or offers_device_flow(issuer.url, transport):
+            return log_in_by_code(issuer.url, transport, show)
+    return log_in(
+        issuer.url,
+        transport,
+        open_browser=prompts.open_browser,
+        ask_for_code=prompts.ask_for_code,
+    )
 
 
 def _find(

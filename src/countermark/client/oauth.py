@@ -53,7 +53,7 @@ def log_in(
 
     Raises TokenRejected if the login was refused or its answer is not for us.
     """
-    endpoints = _discover(issuer, transport)
+    endpoints = discover(issuer, transport)
     verifier, state, nonce = (secrets.token_urlsafe(32) for _ in range(3))
 
     def address(redirect_uri: str) -> str:
@@ -81,16 +81,22 @@ def log_in(
     return reply.id_token
 
 
-def _discover(issuer: str, transport: Transport) -> Discovery:
+def discover(issuer: str, transport: Transport) -> Discovery:
+    """An issuer's description of itself, with endpoints that are safe to log in at."""
     url = issuer.rstrip("/") + DISCOVERY_PATH
     found = Discovery.parse(check(transport.get(url, _WHAT), _WHAT).body)
     if found.issuer != issuer:
         raise FormatError(_WHAT, f"{url} describes another issuer")
     for endpoint in (found.authorization_endpoint, found.token_endpoint):
-        parts = urlsplit(endpoint)
-        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-            raise FormatError(_WHAT, f"{printable(endpoint, 80)!r} is no safe place to log in")
+        check_endpoint(endpoint)
     return found
+
+
+def check_endpoint(url: str) -> None:
+    """Refuse to log in where others could listen. Raises FormatError."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise FormatError(_WHAT, f"{printable(url, 80)!r} is no safe place to log in")
 
 
 def _exchange(endpoints: Discovery, transport: Transport, exchange: CodeExchange) -> TokenReply:
@@ -102,11 +108,12 @@ def _exchange(endpoints: Discovery, transport: Transport, exchange: CodeExchange
         headers={"Accept": "application/json", "Authorization": _CLIENT_WITHOUT_SECRET},
     )
     if 400 <= reply.status < 500:
-        raise TokenRejected(f"the login was refused: {_fault(reply.body) or reply.status}")
+        raise TokenRejected(f"the login was refused: {login_fault(reply.body) or reply.status}")
     return TokenReply.parse(check(reply, _WHAT).body)
 
 
-def _fault(body: bytes) -> str:
+def login_fault(body: bytes) -> str:
+    """What an issuer says went wrong, printable; empty if it says nothing readable."""
     try:
         fault = TokenFault.parse(body)
     except FormatError:  # a proxy's page

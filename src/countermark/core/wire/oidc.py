@@ -52,6 +52,7 @@ class Discovery(Document, frozen=True, kw_only=True):
     jwks_uri: str
     authorization_endpoint: str = ""
     token_endpoint: str = ""
+    device_authorization_endpoint: str = ""
     response_types_supported: tuple[str, ...] = ("code",)
     response_modes_supported: tuple[str, ...] = ("query",)
     grant_types_supported: tuple[str, ...] = ("authorization_code",)
