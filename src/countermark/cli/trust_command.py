@@ -29,6 +29,13 @@ COMMANDS: dict[str, Entry] = {
     "fetch": Entry(
         _CLIENT, "countermark.cli.trust_fetch:fetch", "Learn whom to trust; keep it up to date."
     ),
+    "show": Entry(_CLIENT, "countermark.cli.trust_show:show", "Show who is trusted, key by key."),
+    "export": Entry(
+        _CLIENT, "countermark.cli.trust_export:export", "Write trust into files, for any client."
+    ),
+    "merge": Entry(
+        _CLIENT, "countermark.cli.trust_export:merge", "Put several trusted roots into one file."
+    ),
     "forget": Entry(_CLIENT, "countermark.cli.trust_fetch:forget", "Trust an instance no longer."),
 }
 

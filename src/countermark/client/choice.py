@@ -136,8 +136,6 @@ def _resolve(choice: InstanceChoice) -> Instance:
         root = TrustedRoot.parse(_read(choice.trusted_root))
         config = SigningConfig.parse(_read(choice.signing_config))
         return Instance(choice.trusted_root, "", root, config)
-    if choice.instance in _SHIPPED:
-        return _shipped(choice.instance)
     return _recorded(choice.url or choice.instance)
 
 
@@ -146,15 +144,25 @@ def _recorded(url: str) -> Instance:
     for record in load_instances():
         if record.url == wanted:
             return _from_record(record)
+    if wanted in _SHIPPED:
+        return _shipped(wanted)
     error = SettingsError(f"{wanted} is not an instance that you trust yet")
     error.add_note(
-        "ask whoever runs it for its trust configuration (it is served at"
-        f" {wanted}/trust/trust_config.json) and name that file with --trust-config"
+        "ask whoever runs it for its TUF root, by a way you trust, and give it to"
+        f" `countermark trust fetch {wanted} --root FILE`; or name its trust configuration"
+        " with --trust-config FILE"
     )
     raise error
 
 
 def _from_record(record: InstanceRecord) -> Instance:
+    if record.tuf is not None and not record.data_dir:
+        # Signing needs the network anyway; a day without an attempt is the most it waits.
+        from countermark.client.trust.following import refresh_if_due, use_kept
+
+        record = use_kept(refresh_if_due(record)).record
+    if not record.signing_config_json:
+        raise SettingsError(f"{record.url} does not say which services to sign with")
     return Instance(
         name=record.url,
         url=record.url,

@@ -299,8 +299,13 @@ def named_root(name: str) -> Root:
 
 
 def root_from_file(path: str) -> Root:
-    """The root in a TrustedRoot or ClientTrustConfig file."""
-    return Root(path, parse_root(read_file(path, MAX_TRUSTED_ROOT_BYTES)))
+    """The root in a TrustedRoot or ClientTrustConfig file, or one of `countermark trust merge`."""
+    data = read_file(path, MAX_TRUSTED_ROOT_BYTES)
+    if os.path.exists(f"{path}.sources.json"):
+        from countermark.client.trust.merged import MAX_NOTE_BYTES, SUFFIX, MergedRoot
+
+        return MergedRoot.of(path, data, read_file(path + SUFFIX, MAX_NOTE_BYTES))
+    return Root(path, parse_root(data))
 
 
 def parse_root(data: bytes) -> TrustedRoot:

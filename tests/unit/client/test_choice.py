@@ -11,7 +11,7 @@ from countermark.client.choice import InstanceChoice, choose_instance
 from countermark.client.instances import record_instance
 from countermark.core.bundle.signing_config import SigningConfig, trust_config_to_json
 from countermark.core.bundle.trusted_root import TrustedRoot
-from countermark.core.errors import FormatError, SettingsError
+from countermark.core.errors import FormatError, SettingsError, VerificationError
 
 SHIPPED = Path(__file__).parents[3] / "src/countermark/trust_data"
 ROOT = (SHIPPED / "public_good_trusted_root.json").read_bytes()
@@ -98,7 +98,9 @@ def test_flags_before_variables_before_configuration_before_registry(
 def test_an_unknown_instance_is_not_asked_for_its_own_root() -> None:
     with pytest.raises(SettingsError, match="not an instance that you trust yet") as raised:
         choose_instance(InstanceChoice(url="https://sigstore.example"), environ=NOTHING)
-    assert "https://sigstore.example/trust/trust_config.json" in raised.value.__notes__[0]
+    assert (
+        "countermark trust fetch https://sigstore.example --root FILE" in raised.value.__notes__[0]
+    )
 
 
 def test_root_and_services_from_two_files(tmp_path: Path) -> None:
@@ -150,3 +152,38 @@ def test_the_configuration_is_found_where_the_platform_keeps_them(
     os.makedirs(tmp_path / "countermark")
     (tmp_path / "countermark" / "config.toml").write_text('instance = "staging"')
     assert choose_instance(environ=NOTHING).name == "staging"
+
+
+def test_a_fetched_instance_is_refreshed_once_a_day_and_checked_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from countermark.client.instances import load_instances
+    from countermark.client.trust.following import fetch
+    from countermark.client.trust.kept import kept_path
+    from tests.support.tuf_mirror import Repository, mirror_of
+
+    repository = Repository()
+    targets = {"trusted_root.json": ROOT, "signing_config.v0.2.json": CONFIG}
+    repository.publish(targets)
+    with mirror_of(repository.files) as mirror:
+        fetch(mirror.url, pin=repository.first_root)
+        mirror.asked.clear()
+        choice = InstanceChoice(url=mirror.url)
+        assert choose_instance(choice, environ=NOTHING).signing_config == SigningConfig.parse(
+            CONFIG
+        )
+        assert not mirror.asked
+        later = load_instances()[0].recorded_at_s + 90_000
+        monkeypatch.setattr("time.time", lambda: later)
+        repository.publish({**targets, "trusted_root.json": ROOT + b"\n"})
+        choose_instance(choice, environ=NOTHING)
+        assert mirror.asked
+        assert load_instances()[0].trusted_root_json == ROOT + b"\n"
+        path = Path(kept_path(mirror.url))
+        path.write_text(path.read_text().replace("sigstore", "sigst0re", 1))
+        with pytest.raises(VerificationError, match="does not hold"):
+            choose_instance(choice, environ=NOTHING)
+        repository.publish({"trusted_root.json": ROOT})
+        fetch(mirror.url)
+        with pytest.raises(SettingsError, match="does not say which services"):
+            choose_instance(choice, environ=NOTHING)
