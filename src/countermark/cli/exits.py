@@ -6,6 +6,7 @@ from countermark.core.errors import (
     CountermarkError,
     FormatError,
     InvariantBroken,
+    NoneMatches,
     NotFound,
     Pushback,
     RequestRejected,
@@ -29,6 +30,7 @@ CONFIGURATION = 78
 # The first class that fits decides, so a subclass stands before its base.
 _CODES: tuple[tuple[type[CountermarkError], int], ...] = (
     (FormatError, MALFORMED),
+    (NoneMatches, NONE_MATCHES),
     (VerificationError, NOT_PROVEN),
     (RequestRejected, USAGE),
     (NotFound, NO_ARTIFACT),

@@ -8,7 +8,7 @@ list of modules.
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from countermark.cli.arguments import Arguments, parse_arguments, printable
 from countermark.cli.exits import NO_SIGNATURE, OK, exit_code
@@ -19,16 +19,22 @@ from countermark.client.verify import (
     bundle_path,
     choose_root,
     named_root,
-    read_bundle,
     read_file,
     root_from_file,
 )
-from countermark.core.bundle.bundle import Bundle
+from countermark.core.bundle.bundle import MAX_BUNDLE_BYTES, Bundle
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import from_utf8
-from countermark.core.errors import CountermarkError, NotFound, RequestRejected
+from countermark.core.errors import (
+    CountermarkError,
+    FormatError,
+    NoneMatches,
+    NotFound,
+    RequestRejected,
+    VerificationError,
+)
 from countermark.core.verify.artifact import Artifact, DigestArtifact
-from countermark.core.verify.evidence import Evidence
+from countermark.core.verify.evidence import Check, Evidence
 from countermark.core.verify.policy import (
     AllOf,
     AnyOf,
@@ -38,6 +44,10 @@ from countermark.core.verify.policy import (
     Policy,
     UnsafeAnyIdentity,
 )
+from countermark.core.verify.verifier import Expected
+
+if TYPE_CHECKING:
+    from countermark.cli.verify_asked import Asked
 
 HELP = """\
 Usage: countermark verify [OPTIONS] FILE…
@@ -62,13 +72,45 @@ for identities of their own login only, and the public one):
   --trusted-root FILE      a trusted root file
   --trust-config FILE      a client trust config file
 
-  --bundle FILE            the signature, if it is not beside the file
-  --json                   the result for programs
+  --bundle FILE            the signature, if it is not beside the file: a bundle, several in
+                           JSON Lines (one must hold), or cosign's first format
+  --signature FILE         instead: a detached signature, with …
+  --certificate FILE       … its certificate (PEM, or base64 of it), …
+  --rekor-bundle FILE      … the log's promise, as JSON, …
+  --rfc3161-timestamp FILE … and a timestamp
+
+How much proof (default: one of each):
+  --threshold-times N      operators that say when; --threshold-logs and --threshold-scts:
+  --threshold-logs N       logs that record the signature,
+  --threshold-scts N       certificate logs that vouch for the certificate
+  --witness-policy FILE    who must have cosigned the log's checkpoint (C2SP tlog-policy)
+  --without-log            accept what no log records; a certificate still needs a timestamp
+  --key-valid-from TIME    when the managed key came into use, and …
+  --key-valid-until TIME   … until when its signatures count (RFC 3339)
+
+  --type TYPE              verify the statement of that type about FILE (slsaprovenance1,
+                           spdxjson, cyclonedx, openvex, vuln, custom, a URI, …)
+  --print-predicate        print what such a statement says, byte for byte, and nothing else
+  --explain                every check: what was compared, with what, and why it holds
+  --json                   the result for programs, explained
   -h, --help               this text
 
 Exit codes: 0 verified, 1 not proven, 2 wrong usage, 10 no signature, 11 no such file,
-65 malformed signature.
+12 several signatures and none holds, 65 malformed signature.
 """
+# Read by `verify_asked`, which is imported for them only.
+_ASKED = (
+    "threshold-times",
+    "threshold-logs",
+    "threshold-scts",
+    "witness-policy",
+    "key-valid-from",
+    "key-valid-until",
+    "signature",
+    "certificate",
+    "rekor-bundle",
+    "rfc3161-timestamp",
+)
 _OPTIONS = (
     "identity",
     "issuer",
@@ -81,8 +123,10 @@ _OPTIONS = (
     "trusted-root",
     "trust-config",
     "bundle",
+    *_ASKED,
+    "type",
 )
-_FLAGS = ("unsafe-any-identity", "json", "help")
+_FLAGS = ("explain", "print-predicate", "unsafe-any-identity", "without-log", "json", "help")
 _ROOTS = ("instance", "url", "trusted-root", "trust-config")
 _MAX_KEY_BYTES = 64 * 1024
 
@@ -95,59 +139,140 @@ def run(argv: Sequence[str]) -> int:
         if arguments.flag("help"):
             print(HELP, end="")
             return OK
-        policy = _policy(arguments)
+        policy: Expected = _policy(arguments)
+        asked = None
+        if any(map(arguments.flag, (*_ASKED, "without-log"))):
+            from countermark.cli import verify_asked
+
+            asked, policy = verify_asked.asked(arguments), verify_asked.limited(arguments, policy)
         root = _named_root(arguments, os.environ)
         bundle_file = arguments.one("bundle")
         if not arguments.operands:
             raise _usage("there is nothing to verify", "name at least one FILE")
         if bundle_file and len(arguments.operands) > 1:
             raise _usage("--bundle is for one FILE", "verify the files one by one")
+        if arguments.flag("print-predicate") and not arguments.one("type"):
+            raise _usage("a predicate means nothing without its type", "say which with --type")
     except CountermarkError as error:
         return output.fail(error)
-    results = [_verify(name, bundle_file, policy, root, output) for name in arguments.operands]
+    task = _Task(arguments, policy, root, asked, output)
+    results = [_verify(name, bundle_file, task) for name in arguments.operands]
     output.result({"results": [result for result, _ in results]})
     return next((code for _, code in results if code), OK)
 
 
-def _verify(
-    name: str,
-    bundle_file: str,
-    policy: Policy | PublicKey,
-    root: Root | None,
-    output: Output,
-) -> tuple[dict[str, Any], int]:
-    """Verify one file; gives its result for programs and the exit code."""
+class _Task(NamedTuple):
+    """What is the same for every file; `asked` only if `verify_asked` had something to read."""
+
+    arguments: Arguments
+    policy: Expected
+    root: Root | None
+    asked: "Asked | None"
+    output: Output
+
+    @property
+    def kind(self) -> str:
+        return self.arguments.one("type")
+
+
+def _verify(name: str, bundle_file: str, task: _Task) -> tuple[dict[str, Any], int]:
+    """Verify one file; gives its result for programs and the exit code.
+
+    With a type, a statement of that type about it; its predicate is printed on demand.
+    """
     code = None
+    arguments, output = task.arguments, task.output
+    explain, print_it = arguments.flag("explain"), arguments.flag("print-predicate")
     try:
-        artifact, size = _artifact(name, bundle_file)
+        artifact, size = _artifact(name, bundle_file or arguments.one("signature"))
         code = NO_SIGNATURE
-        bundle = read_bundle(bundle_file or bundle_path(name))
+        found = _signatures(name, bundle_file, task)
         code = None
-        chosen = root or choose_root(bundle)
-        evidence = _with_progress(name, artifact, size, bundle, chosen, policy, output)
+        bundle, evidence = _holding(found, name, artifact, size, task)
+        told = _told(evidence, bundle, task.kind, output, print_it=print_it)
     except CountermarkError as error:
-        found = code if code is not None and isinstance(error, NotFound) else exit_code(error)
-        return _failed(name, error, found, output), found
+        result = code if code is not None and isinstance(error, NotFound) else exit_code(error)
+        return _failed(name, error, result, output, explain=explain), result
     except OSError as error:
         reason = RequestRejected(f"{error.filename or name} cannot be read: {error.strerror}")
         return _failed(name, reason, exit_code(reason), output), exit_code(reason)
-    _print(name, evidence, output)
-    return {"file": name, "verified": True, **evidence.to_json()}, OK
+    if not print_it:
+        _print(name, evidence, output, explain=explain)
+    return {"file": name, "verified": True, **evidence.to_json(), **told}, OK
+
+
+def _signatures(name: str, bundle_file: str, task: _Task) -> "list[Bundle | FormatError]":
+    if task.asked is not None and any(task.asked.detached):
+        return [task.asked.signature()]
+    path = bundle_file or _beside(name, task.kind)
+    data = read_file(path, 4 * MAX_BUNDLE_BYTES)
+    try:
+        return [Bundle.parse(data)]
+    except FormatError:
+        from countermark.client.signatures import parse_signatures  # not one bundle, then
+
+        return parse_signatures(data, path)
+
+
+def _holding(
+    found: "list[Bundle | FormatError]", name: str, artifact: Artifact, size: int, task: _Task
+) -> tuple[Bundle, Evidence]:
+    """The first signature that holds, and what it proves; of a single one, why it does not."""
+    refused: list[CountermarkError] = []
+    for bundle in found:
+        try:
+            if isinstance(bundle, FormatError):
+                raise bundle
+            return bundle, _with_progress(name, artifact, size, bundle, task)
+        except (FormatError, VerificationError) as error:
+            if len(found) == 1:
+                raise
+            refused.append(error)
+    from countermark.cli.verify_asked import none_holds
+
+    raise none_holds(refused)
+
+
+def _beside(name: str, kind: str) -> str:
+    if not kind:
+        return bundle_path(name)
+    from countermark.client.attestation import find_attestation
+
+    return find_attestation(name, kind)
+
+
+def _told(
+    evidence: Evidence, bundle: Bundle, kind: str, output: Output, *, print_it: bool
+) -> dict[str, Any]:
+    """What the statement says, for programs; printed for others. Checks its type first."""
+    if not kind:
+        return {}
+    from countermark.client.attestation import check_type, predicate_of
+
+    check_type(evidence.statement, kind)
+    if not print_it:
+        return {}
+    predicate = predicate_of(bundle)
+    if output.as_json:
+        import json
+
+        return {"predicate": json.loads(predicate)}
+    sys.stdout.buffer.write(predicate + b"\n")
+    sys.stdout.buffer.flush()
+    return {}
 
 
 def _with_progress(
-    name: str,
-    artifact: Artifact,
-    size: int,
-    bundle: Bundle,
-    root: Root,
-    policy: Policy | PublicKey,
-    output: Output,
+    name: str, artifact: Artifact, size: int, bundle: Bundle, task: _Task
 ) -> Evidence:
-    with output.progress(f"hashing {name}", size) as ticker:
+    root = task.root or choose_root(bundle)
+    with task.output.progress(f"hashing {name}", size) as ticker:
         if isinstance(artifact, FileArtifact):
             artifact.progress = ticker.advance
-        return root.verify(bundle, artifact, policy)
+        if task.asked is None:
+            return root.verify(bundle, artifact, task.policy)
+        thresholds, witnesses = task.asked.thresholds, task.asked.witnesses
+        return root.verify(bundle, artifact, task.policy, thresholds, witnesses=witnesses)
 
 
 def _artifact(name: str, bundle_file: str) -> tuple[Artifact, int]:
@@ -221,25 +346,48 @@ def _named_root(arguments: Arguments, environ: Mapping[str, str]) -> Root | None
     return named_root(value) if way in ("instance", "url") else root_from_file(value)
 
 
-def _failed(name: str, error: CountermarkError, code: int, output: Output) -> dict[str, Any]:
+def _failed(
+    name: str, error: CountermarkError, code: int, output: Output, *, explain: bool = False
+) -> dict[str, Any]:
     message, hint = describe(error)
+    refused = error if isinstance(error, VerificationError) else VerificationError()
     if not output.as_json:
         print(printable(f"{name}: NOT verified: {message}"), file=sys.stderr)
+        for what, text in (("found", refused.found), ("expected", refused.expected)):
+            if text and repr(text) not in message:
+                print(f"  {what:<10} {printable(text)}", file=sys.stderr)
         if hint:
             print(f"  {printable(hint)}", file=sys.stderr)
+        if explain:
+            _explain(refused.passed, output)
     fault = {"code": error.code, "message": message, "hint": hint, "exit": code}
-    return {"file": name, "verified": False, "error": fault}
+    if not isinstance(error, VerificationError):
+        return {"file": name, "verified": False, "error": fault}
+    fault |= {"found": error.found, "expected": error.expected}
+    if isinstance(error, NoneMatches):
+        fault["signatures"] = list(error.refusals)
+    passed = [check.to_json() for check in error.passed if isinstance(check, Check)]
+    return {"file": name, "verified": False, "error": fault, "checks": passed}
 
 
-def _print(name: str, evidence: Evidence, output: Output) -> None:
+def _explain(checks: tuple[object, ...], output: Output) -> None:
+    from countermark.cli.verify_asked import explained
+
+    for line in explained(tuple(check for check in checks if isinstance(check, Check))):
+        output.line(line)
+
+
+def _print(name: str, evidence: Evidence, output: Output, *, explain: bool = False) -> None:
     signer, name, root = evidence.signer, printable(name), printable(evidence.root)
     if signer is not None:
         who = printable(f"{signer.name} ({signer.issuer})")
     else:
         who = f"key sha256:{evidence.key.key_id.hex()}"
     when = f" at {evidence.times[0].time:%Y-%m-%d %H:%M:%S} UTC" if evidence.times else ""
-    if not (output.terminal or sys.stdout.isatty()):
+    if explain or not (output.terminal or sys.stdout.isatty()):
         output.line(f"{name}: verified, signed by {who}{when}, root {root}")
+        if explain:
+            _explain(evidence.checks, output)
         return
     output.line(f"{output.good('verified')} {output.strong(name)}")
     output.line(f"  signed by {who}{when}")

@@ -9,7 +9,7 @@ from countermark.core.bundle.bundle import MAX_BUNDLE_BYTES, Bundle
 from countermark.core.errors import FormatError, RequestRejected
 
 MAX_LINES = 256
-_MAX_FILE_BYTES = 4 * MAX_BUNDLE_BYTES
+MAX_FILE_BYTES = 4 * MAX_BUNDLE_BYTES
 _JSON_LINES = ".jsonl"
 _SECOND_LINE = re.compile(rb"\}[ \t\r]*\n\s*\{")
 
@@ -19,7 +19,11 @@ def read_signatures(path: str) -> list[Bundle | FormatError]:
 
     Raises NotFound, OSError, FormatError for a file that holds nothing else.
     """
-    data = read_file(path, _MAX_FILE_BYTES)
+    return parse_signatures(read_file(path, MAX_FILE_BYTES), path)
+
+
+def parse_signatures(data: bytes, path: str) -> list[Bundle | FormatError]:
+    """The same of a file that was read."""
     if not (path.endswith(_JSON_LINES) or _is_json_lines(data)):
         return [parse_signature(data)]
     lines = [line for line in data.split(b"\n") if line.strip()]

@@ -17,6 +17,7 @@
     │   ├── SCTInvalid
     │   ├── TimeUnproven
     │   ├── IdentityMismatch
+    │   ├── NoneMatches
     │   │   ├── SignerChanged
     │   │   └── SignerUnknown
     │   └── Distrusted
@@ -116,6 +117,7 @@ class VerificationError(CountermarkError):
         found: what the evidence says, in a form to put beside `expected`; empty if that is
             nothing that can be shown.
         expected: what it should have said.
+        passed: the checks that passed before.
     """
 
     code = "verification"
@@ -124,6 +126,7 @@ class VerificationError(CountermarkError):
         super().__init__(message)
         self.found = found
         self.expected = expected
+        self.passed: tuple[object, ...] = ()
 
 
 class SignatureInvalid(VerificationError):
@@ -178,6 +181,20 @@ class SignerUnknown(IdentityMismatch):
     """The signature holds, but nobody said who is expected to have signed."""
 
     code = "signer-unknown"
+
+
+class NoneMatches(VerificationError):
+    """There are several signatures, and none of them is what was asked for.
+
+    Attributes:
+        refusals: code, message, found and expected of each, in their order.
+    """
+
+    code = "none-matches"
+
+    def __init__(self, message: str = "", refusals: tuple[dict[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.refusals = refusals
 
 
 class Distrusted(VerificationError):

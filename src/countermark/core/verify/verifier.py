@@ -27,6 +27,7 @@ from countermark.core.errors import (
     InclusionInvalid,
     SignatureInvalid,
     TimeUnproven,
+    VerificationError,
 )
 from countermark.core.intoto.envelope import Envelope
 from countermark.core.tsp.verify import verify_timestamp
@@ -97,11 +98,16 @@ def verify(
     Raises a VerificationError of the step that failed, FormatError for parts of the bundle that
     cannot be read, RequestRejected for a policy or digest that does not fit the task.
     """
+    run = _Verification(bundle, artifact, trusted_root, thresholds, witnesses)
     try:
-        run = _Verification(bundle, artifact, trusted_root, thresholds, witnesses)
         return run.run(policy, root_name)
     except AlgorithmRefused as error:
-        raise SignatureInvalid(str(error)) from error
+        refused = SignatureInvalid(str(error))
+        refused.passed = tuple(run.checks)
+        raise refused from error
+    except VerificationError as error:
+        error.passed = tuple(run.checks)
+        raise
 
 
 class _Remembered:
