@@ -20,7 +20,8 @@ from countermark.client.identity import IdentityToken, find_identity
 from countermark.client.transport import Transport
 from countermark.client.verify import FileArtifact
 from countermark.core.bundle.bundle import HASH_ALGORITHMS, Content, MessageSignature
-from countermark.core.errors import RequestRejected
+from countermark.core.crypto.keys import PublicKey
+from countermark.core.errors import AlgorithmRefused, RequestRejected
 from countermark.core.intoto.envelope import PAYLOAD_TYPE_IN_TOTO, Envelope, EnvelopeSignature
 from countermark.core.intoto.statement import parse_statement
 from countermark.core.verify.artifact import Artifact, DigestArtifact
@@ -138,8 +139,10 @@ class Signer:
         if digests is None:
             raise RequestRejected("the statement gives no SHA-2 digest of any artifact")
         credential = self._source.current(transport)
+        _check_fits_statements(credential.key.public_key)
         unsigned = Envelope(payload, PAYLOAD_TYPE_IN_TOTO, ())
-        signature = EnvelopeSignature(credential.key.sign(unsigned.pae()), credential.hint or "")
+        # Without a key id: where it is not the one that Go reckons, Go passes the signature over.
+        signature = EnvelopeSignature(credential.key.sign(unsigned.pae()))
         envelope = unsigned._replace(signatures=(signature,))
         return self._prepared(credential, envelope, KnownDigests(digests), transport)
 
@@ -152,6 +155,16 @@ class Signer:
 
     def _finish(self, prepared: Prepared, transport: Transport) -> Signed:
         return check_whole(self._instance, prepared, enter(self._instance, prepared, transport))
+
+
+def _check_fits_statements(key: PublicKey) -> None:
+    """API v1 hashes statements with SHA-256 whatever the key, and verifiers with the key's own."""
+    if key.hash_name not in ("", "sha256"):
+        error = AlgorithmRefused(
+            f"a log of API v1 takes no statement signed with a {key.details} key"
+        )
+        error.add_note("sign statements with a P-256, RSA or Ed25519 key")
+        raise error
 
 
 class KnownDigests:
