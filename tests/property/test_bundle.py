@@ -6,9 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from countermark.core.bundle import protojson
 from countermark.core.bundle.bundle import (
     Bundle,
     InclusionProof,
@@ -177,3 +179,50 @@ def test_any_json_in_a_log_body(number: int, data: st.DataObject) -> None:
     entry = bundle.tlog_entries[0]._replace(canonicalized_body=body, inclusion_proof=proof)
     with contextlib.suppress(FormatError, InclusionInvalid, SignatureInvalid):
         verify(bundle._replace(tlog_entries=(entry,)), BytesArtifact(ARTIFACT), ROOT, ME)
+
+
+class _Pairs(tuple[tuple[str, object], ...]):
+    """An object as it is written, keys perhaps twice."""
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(':"\\_ab{}', max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(st.tuples(st.text('ab_:"\\', max_size=2), inner), max_size=4).map(_Pairs)
+    ),
+    max_leaves=12,
+)
+
+
+def _written(value: object, space: str) -> str:
+    if isinstance(value, _Pairs):
+        pairs = [f"{json.dumps(key)}{space}:{space}{_written(item, space)}" for key, item in value]
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_written(item, space) for item in value) + "]"
+    return json.dumps(value)
+
+
+def _repeats(value: object) -> bool:
+    if isinstance(value, _Pairs):
+        keys = [key for key, _ in value]
+        return len(set(keys)) < len(keys) or any(_repeats(item) for _, item in value)
+    return isinstance(value, list) and any(map(_repeats, value))
+
+
+@given(
+    st.lists(st.tuples(st.text("ab:", max_size=1), _JSON), max_size=3),
+    st.sampled_from(("", " ", "\n")),
+)
+def test_no_key_may_come_twice_wherever_colons_are(
+    pairs: list[tuple[str, object]], space: str
+) -> None:
+    """Readers of duplicate keys differ; the quick way to find none must overlook none."""
+    tree = _Pairs(pairs)
+    text = _written(tree, space).encode()
+    if _repeats(tree):
+        with pytest.raises(FormatError):
+            protojson.parse_object(text, "x", limit=10_000)
+    else:
+        assert protojson.parse_object(text, "x", limit=10_000) == json.loads(text)

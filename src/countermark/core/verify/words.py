@@ -3,11 +3,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from countermark.core.bundle.trusted_root import CertificateAuthority, TransparencyLog, Validity
 from countermark.core.encoding import to_base64
 
 
+@lru_cache(maxsize=1024)
 def utc(time: datetime) -> str:
     """A time to the second: ``2026-03-04 05:06:07 UTC``."""
     return f"{time.isoformat(' ', 'seconds')[:19]} UTC"
