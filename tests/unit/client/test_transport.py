@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from countermark.client.deadline import Deadline
 from countermark.client.transport import Transport, check, is_loopback, printable
 from countermark.core.errors import (
     CountermarkError,
@@ -259,3 +261,103 @@ def test_a_proxy_carries_https_to_other_machines_and_nothing_else(
             assert transport.get(server.url, "it").body == b"direct"
             transport.close()
     assert [line.split()[:2] for line in asked] == [[b"CONNECT", b"log.example:443"]]
+
+
+# --- a budget of time --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_within_a_budget_a_server_in_trouble_is_asked_again(
+    transport: Transport, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with scripted(*[(status, {}, b"")] * 4, (200, {}, b"ok")) as script:
+        assert transport.until(Deadline.after(60)).get(script.url, "it").body == b"ok"
+        transport.close()
+    assert len(slept) == 4
+    for pause, least in zip(slept, (0.25, 0.5, 1, 2), strict=True):
+        assert least <= pause <= 1.5 * least
+
+
+def test_the_time_that_a_server_names_is_waited_for(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=21), usegmt=True)
+    answers = [(503, {"Retry-After": said}, b"") for said in ("20", soon)]
+    with scripted(*answers, (200, {}, b"ok")) as script:
+        assert transport.until(Deadline.after(300)).get(script.url, "it").body == b"ok"
+        transport.close()
+    assert [19 <= pause < 22 for pause in slept] == [True, True]
+
+
+@pytest.mark.parametrize("said", ["3600", "99999", "Thu, 01 Jan 2099 00:00:00 GMT"])
+def test_a_time_past_the_budget_is_not_waited_for(transport: Transport, said: str) -> None:
+    with scripted((503, {"Retry-After": said}, b"")) as script:
+        reply = transport.until(Deadline.after(30)).get(script.url, "the log")
+        transport.close()
+    assert len(script.asked) == 1
+    with pytest.raises(Pushback) as raised:
+        check(reply, "the log")
+    assert raised.value.retry_after_s >= 3600
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "1e3", "٣", "9" * 400, "Thu, 99 Xxx 2099"])
+def test_a_time_that_is_none_is_passed_over(transport: Transport, said: str) -> None:
+    with scripted((503, {"Retry-After": said.encode().decode("latin-1")}, b""), (200, {}, b"")) as (
+        script
+    ):
+        assert transport.until(Deadline.after(30)).get(script.url, "it").status == 200
+        transport.close()
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 500])
+def test_an_answer_is_an_answer(transport: Transport, status: int) -> None:
+    with scripted((status, {}, b"")) as script:
+        assert transport.until(Deadline.after(30)).get(script.url, "it").status == status
+        transport.close()
+    assert len(script.asked) == 1
+
+
+def test_when_the_budget_is_over_nothing_is_asked(transport: Transport) -> None:
+    with scripted((200, {}, b"")) as script:
+        with pytest.raises(UpstreamDown, match=f"the log at {script.url} takes too long") as raised:
+            transport.until(Deadline.after(-1)).get(script.url, "the log")
+        transport.close()
+    assert script.asked == []
+    assert "--timeout" in raised.value.__notes__[0]
+
+
+def test_an_answer_that_drips_is_cut_off(transport: Transport) -> None:
+    """Each byte comes in time; all of them never would."""
+    stop = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+            while not stop.wait(0.05):
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        began = time.monotonic()
+        with pytest.raises(UpstreamDown, match="takes too long"):
+            transport.until(Deadline.after(0.5)).get(url, "it")
+        assert time.monotonic() - began < 20
+        stop.set()
+        thread.join(5)
+
+
+def test_what_is_left_is_shared_with_those_that_may_have_to_be_asked() -> None:
+    whole = Deadline.after(90)
+    assert 29 < whole.share(2).left_s() <= 30
+    assert 89 < whole.share(0).left_s() <= 90
