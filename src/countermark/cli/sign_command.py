@@ -51,7 +51,7 @@ def sign(
     as_json: bool,
     **instance: str,
 ) -> int:
-    """Sign files as yourself, with a key that is thrown away.
+    """Sign files as yourself, with a key that is thrown away; or with --key, as that key.
 
     Who you are comes from --identity-token-file or COUNTERMARK_IDENTITY_TOKEN, --email, the CI
     system this runs in, the address of `countermark login` if the instance is your own, or a
@@ -126,7 +126,7 @@ def _advise(output: Output, result: dict[str, Any]) -> None:
         output.advice("when the log is back: countermark spool flush")
     for row in result["signed"][:1]:
         if row["file"] != STDIN:
-            output.advice(
-                f"now try: countermark verify {row['file']}"
-                f" --identity {row['identity']} --issuer {row['issuer']}"
-            )
+            who = "--key PUBLIC-KEY"
+            if "identity" in row:
+                who = f"--identity {row['identity']} --issuer {row['issuer']}"
+            output.advice(f"now try: countermark verify {row['file']} {who}")

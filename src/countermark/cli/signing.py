@@ -77,6 +77,22 @@ def signing_options(command: F) -> F:
     """Add the options of who signs, with what, for how long."""
     options = (
         click.option(
+            "--key",
+            metavar="REF",
+            default="",
+            expose_value=False,
+            callback=_keep,
+            help="Sign with this key instead: a file, pkcs11:… or a key service's URI.",
+        ),
+        click.option(
+            "--passphrase-file",
+            metavar="FILE",
+            default="",
+            expose_value=False,
+            callback=_keep,
+            help="Its passphrase or PIN; '-' for stdin.  [else COUNTERMARK_PASSWORD, or asked]",
+        ),
+        click.option(
             "--email", metavar="ADDRESS", default="", help="Sign as ADDRESS; own instance only."
         ),
         click.option(
@@ -110,6 +126,15 @@ def signing_options(command: F) -> F:
     return command
 
 
+def _keep(context: click.Context, parameter: click.Parameter, text: str) -> None:
+    """Leave an option to `keyless_signer`: every command that signs takes it in the same way."""
+    context.meta[f"{__name__}.{parameter.name}"] = text
+
+
+def _kept(name: str) -> str:
+    return str(click.get_current_context().meta.get(f"{__name__}.{name}", ""))
+
+
 def read_timeout(_: click.Context, __: click.Parameter, text: str) -> float:
     """Seconds out of ``90``, ``90s``, ``5m`` or ``1h``."""
     match = _SECONDS.fullmatch(text)
@@ -127,7 +152,17 @@ def keyless_signer(
     device: bool,
     timeout_s: float,
 ) -> Signer:
-    """A signer for whoever is found to be there; see `find_identity`."""
+    """A signer for whoever is found to be there (see `find_identity`), or with ``--key``."""
+    reference, passphrase_file = _kept("key"), _kept("passphrase_file")
+    if reference:
+        if token_file or email:
+            raise RequestRejected("--key signs as a key and as nobody: name it alone")
+        from countermark.cli.passphrases import asking
+        from countermark.client.key_signing import key_signer
+
+        return key_signer(chosen, reference, asking(passphrase_file), timeout_s=timeout_s)
+    if passphrase_file:
+        raise RequestRejected("a passphrase is of no use without --key")
     transport = Transport()
     token = read_token(token_file) if token_file else ""
     identity = find_identity(

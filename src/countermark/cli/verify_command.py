@@ -62,7 +62,8 @@ Who must have signed:
   --identity-regex RE      instead of --identity: pattern for the whole name
   --issuer-regex RE        instead of --issuer: pattern for the whole URL
   --extension NAME=VALUE   what else the certificate must say, e.g. source-repository-uri=…
-  --key FILE               instead of all these: PEM public key of a managed key
+  --key REF                instead of all these: a managed key, as a PEM file, pkcs11:… or a
+                           key service's URI; repeat for several, one of which must have signed
   --unsafe-any-identity    accept anybody; proves only that somebody signed
 
 Whom to believe (default: the root that knows the bundle's log, of the user's own instances,
@@ -139,12 +140,13 @@ def run(argv: Sequence[str]) -> int:
         if arguments.flag("help"):
             print(HELP, end="")
             return OK
-        policy: Expected = _policy(arguments)
+        policies: tuple[Expected, ...] = _policies(arguments)
         asked = None
         if any(map(arguments.flag, (*_ASKED, "without-log"))):
             from countermark.cli import verify_asked
 
-            asked, policy = verify_asked.asked(arguments), verify_asked.limited(arguments, policy)
+            asked = verify_asked.asked(arguments)
+            policies = tuple(verify_asked.limited(arguments, item) for item in policies)
         root = _named_root(arguments, os.environ)
         bundle_file = arguments.one("bundle")
         if not arguments.operands:
@@ -155,17 +157,21 @@ def run(argv: Sequence[str]) -> int:
             raise _usage("a predicate means nothing without its type", "say which with --type")
     except CountermarkError as error:
         return output.fail(error)
-    task = _Task(arguments, policy, root, asked, output)
+    task = _Task(arguments, policies, root, asked, output)
     results = [_verify(name, bundle_file, task) for name in arguments.operands]
     output.result({"results": [result for result, _ in results]})
     return next((code for _, code in results if code), OK)
 
 
 class _Task(NamedTuple):
-    """What is the same for every file; `asked` only if `verify_asked` had something to read."""
+    """What is the same for every file.
+
+    `policies` are alternatives, more than one only for several keys; `asked` is there only if
+    `verify_asked` had something to read.
+    """
 
     arguments: Arguments
-    policy: Expected
+    policies: tuple[Expected, ...]
     root: Root | None
     asked: "Asked | None"
     output: Output
@@ -269,10 +275,23 @@ def _with_progress(
     with task.output.progress(f"hashing {name}", size) as ticker:
         if isinstance(artifact, FileArtifact):
             artifact.progress = ticker.advance
-        if task.asked is None:
-            return root.verify(bundle, artifact, task.policy)
-        thresholds, witnesses = task.asked.thresholds, task.asked.witnesses
-        return root.verify(bundle, artifact, task.policy, thresholds, witnesses=witnesses)
+        if len(task.policies) == 1:
+            return _under(root, bundle, artifact, task.policies[0], task.asked)
+        from countermark.client.keys.several import first_that_holds
+
+        return first_that_holds(
+            bundle,
+            task.policies,
+            lambda policy: _under(root, bundle, artifact, policy, task.asked),
+        )
+
+
+def _under(
+    root: Root, bundle: Bundle, artifact: Artifact, policy: Expected, asked: "Asked | None"
+) -> Evidence:
+    if asked is None:
+        return root.verify(bundle, artifact, policy)
+    return root.verify(bundle, artifact, policy, asked.thresholds, witnesses=asked.witnesses)
 
 
 def _artifact(name: str, bundle_file: str) -> tuple[Artifact, int]:
@@ -286,21 +305,22 @@ def _artifact(name: str, bundle_file: str) -> tuple[Artifact, int]:
     return FileArtifact(name), os.path.getsize(name)
 
 
-def _policy(arguments: Arguments) -> Policy | PublicKey:
-    key_file = arguments.one("key")
+def _policies(arguments: Arguments) -> tuple[Expected, ...]:
+    """Who may have signed: one policy, or keys of which one must fit."""
+    keys = arguments.all("key")
     names, pattern = arguments.all("identity"), arguments.one("identity-regex")
     issuer, issuer_pattern = arguments.one("issuer"), arguments.one("issuer-regex")
-    ways = (bool(names), bool(pattern), bool(key_file), arguments.flag("unsafe-any-identity"))
+    ways = (bool(names), bool(pattern), bool(keys), arguments.flag("unsafe-any-identity"))
     if sum(ways) != 1:
         raise _usage(
             "it must be said, in one way, who is to have signed",
-            "use --identity NAME with --issuer URL, or --key FILE",
+            "use --identity NAME with --issuer URL, or --key REF",
         )
     extensions = tuple(map(_extension, arguments.all("extension")))
-    if key_file:
+    if keys:
         if issuer or issuer_pattern or extensions:
             raise _usage("a managed key has no issuer and no certificate", "give --key alone")
-        return PublicKey.from_pem(from_utf8(read_file(key_file, _MAX_KEY_BYTES), key_file))
+        return tuple(map(_key, keys))
     who: Policy = UnsafeAnyIdentity()
     if not (names or pattern):
         if issuer or issuer_pattern:
@@ -319,7 +339,20 @@ def _policy(arguments: Arguments) -> Policy | PublicKey:
             patterns = (pattern,) if pattern else tuple(map(re.escape, names))
             by = issuer_pattern or re.escape(issuer)
             who = AnyOf(tuple(IdentityPattern(item, by) for item in patterns))
-    return AllOf((who, *extensions))
+    return (AllOf((who, *extensions)),)
+
+
+def _key(reference: str) -> PublicKey:
+    if not reference:
+        raise _usage("--key was given without a value", "name a key")
+    if "://" not in reference and not reference.startswith("pkcs11:"):
+        data = from_utf8(read_file(reference, _MAX_KEY_BYTES), reference)
+        if "PRIVATE KEY-----" not in data:
+            return PublicKey.from_pem(data, reference)
+    from countermark.cli.passphrases import asking
+    from countermark.client.keys.reference import public_key
+
+    return public_key(reference, asking(""))
 
 
 def _extension(text: str) -> CertificateExtension:
