@@ -67,7 +67,16 @@ class RunningLog:
     What is named in the singular is that of the open shard.
     """
 
-    def __init__(self, *, genesis: bool = True, first_index: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        genesis: bool = True,
+        first_index: int = 0,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        **options: Any,
+    ) -> None:
+        """`key` is the first shard's, of another log whose fork this one is to be."""
+        self._first_key = key
         self.clock = SettableClock()
         self.store = MemoryLogStore()
         self.shards: dict[int, Shard] = {}
@@ -82,7 +91,8 @@ class RunningLog:
         self._make(TREE_ID, first_index)
 
     def _make(self, tree_id: int, first_index: int) -> None:
-        self.signer = FileSigner(ec.generate_private_key(ec.SECP256R1()))
+        key, self._first_key = self._first_key, None
+        self.signer = FileSigner(key or ec.generate_private_key(ec.SECP256R1()))
         self.shard = Shard(tree_id, "log.example", self.signer.public_key, first_index)
         frozen = tuple(self.shards.values())
         self.shards[tree_id] = self.shard

@@ -241,6 +241,35 @@ def parse_log_info(data: bytes) -> LogInfo:
     return LogInfo(info.root_hash, info.signed_tree_head, info.tree_id, info.tree_size)
 
 
+def parse_all_heads(data: bytes) -> tuple[LogInfo, ...]:
+    """Read what a log says about all its shards, the active one first. Raises FormatError."""
+    try:
+        info = _decode_log_info(data)
+    except (ValueError, RecursionError) as error:
+        raise FormatError("log info", str(error)) from error
+    active = LogInfo(info.root_hash, info.signed_tree_head, info.tree_id, info.tree_size)
+    return (active, *(info.inactive or ()))
+
+
+class _Consistency(msgspec.Struct):
+    hashes: list[str]
+
+
+_decode_consistency = msgspec.json.Decoder(_Consistency).decode
+
+
+def parse_consistency(data: bytes) -> tuple[bytes, ...]:
+    """Read a consistency proof's hashes. Raises FormatError."""
+    what = "consistency proof"
+    try:
+        hashes = _decode_consistency(data).hashes
+    except (ValueError, RecursionError) as error:
+        raise FormatError(what, str(error)) from error
+    if len(hashes) > 2 * MAX_PROOF_HASHES:
+        raise FormatError(what, f"has more than {2 * MAX_PROOF_HASHES} hashes")
+    return tuple(from_hex(item, "hashes", length=HASH_BYTES) for item in hashes)
+
+
 def consistency_reply(hashes: Iterable[bytes], root_hash: bytes) -> bytes:
     """A consistency proof, with the root of the newest tree whatever sizes were asked for."""
     listed = ",".join(f'"{item.hex()}"' for item in hashes)
