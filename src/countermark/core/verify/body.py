@@ -125,7 +125,8 @@ def _check_hashedrekord(spec: JSONObject, signed: Signed) -> tuple[PublicKey, ..
     raise SignatureInvalid(
         f"a {signed.key.details} key does not sign {hash_name} digests",
         found=hash_name,
-        expected=" or ".join(use.hash_name for use in signed.key.uses) or "no digest",
+        expected=" or ".join(use.hash_name for use in signed.key.uses if use.hash_name)
+        or "no digest",
     )
 
 
