@@ -27,6 +27,10 @@ def main() -> int:
             from countermark.cli.inspect_command import run as inspect
 
             return inspect(arguments[1:])
+        if arguments[:2] == ["git", "verify"]:
+            from countermark.cli.git_verify import run as verify_objects
+
+            return verify_objects(arguments[2:])
         from countermark.cli.main import run
 
         return run(arguments)
@@ -38,10 +42,11 @@ def main() -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return _READER_GONE
     except Exception as error:  # noqa: BLE001 - a person should not have to read a traceback
-        return _our_fault(error)
+        return our_fault(error)
 
 
-def _our_fault(error: Exception) -> int:
+def our_fault(error: Exception) -> int:
+    """Say that something of ours is broken; returns the exit code."""
     if os.environ.get("COUNTERMARK_DEBUG"):
         import traceback
 

@@ -47,6 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "endorse": Entry(
         _SIGN, "countermark.cli.endorse_command:endorse", "Vouch for what others signed."
     ),
+    "git": Entry(_SIGN, "countermark.cli.git_command:git", "Sign and check commits and tags."),
     "login": Entry(_SIGN, "countermark.cli.login_command:login", "Say who you are."),
     "trust": Entry(
         _SIGN, "countermark.cli.trust_command:trust", "Say whom you trust; keep it up to date."

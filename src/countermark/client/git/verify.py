@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from countermark.client.verify import Root, choose_root
 from countermark.core.cms.git_signature import GitSignature
-from countermark.core.crypto.keys import PublicKey
 from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.evidence import Evidence
-from countermark.core.verify.policy import Policy
+from countermark.core.verify.verifier import Expected
 
 
 class Verified(NamedTuple):
@@ -29,7 +28,7 @@ class Verified(NamedTuple):
 def verify_signature(
     payload: bytes,
     signature: GitSignature,
-    policy: Policy | PublicKey,
+    policy: Expected,
     *,
     root: Root | None = None,
 ) -> Verified:
