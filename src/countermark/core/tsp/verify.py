@@ -154,15 +154,23 @@ def _check_signing_certificate(attributes: dict[str, bytes], signer: Certificate
     second = attributes.get(response.OID_ATTRIBUTE_SIGNING_CERTIFICATE_V2)
     first = attributes.get(response.OID_ATTRIBUTE_SIGNING_CERTIFICATE)
     if second is not None:
-        identifier = _first_identifier(second)
-        algorithm = identifier.optional(der.SEQUENCE)
-        hash_name = response.hash_of(algorithm.reader(_WHAT)) if algorithm else "sha256"
+        hash_name, digest = _named_certificate(second, 2)
     elif first is not None:
-        identifier, hash_name = _first_identifier(first), "sha1"
+        hash_name, digest = _named_certificate(first, 1)
     else:
         raise SignatureInvalid("the timestamp's signature does not name its certificate")
-    if identifier.content(der.OCTET_STRING) != _digest(signer.der, hash_name):
+    if digest != _digest(signer.der, hash_name):
         raise SignatureInvalid("the timestamp's signature names another certificate")
+
+
+@lru_cache(maxsize=64)
+def _named_certificate(attribute: bytes, version: int) -> tuple[str, bytes]:
+    """Hash and digest of the certificate that the attribute names; one authority's are all alike."""
+    identifier, hash_name = _first_identifier(attribute), "sha1"
+    if version == 2:
+        algorithm = identifier.optional(der.SEQUENCE)
+        hash_name = response.hash_of(algorithm.reader(_WHAT)) if algorithm else "sha256"
+    return hash_name, identifier.content(der.OCTET_STRING)
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ log, by name and key hash, and start with its origin.
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from countermark.core.bundle.bundle import InclusionProof, TransparencyLogEntry
 from countermark.core.bundle.trusted_root import TransparencyLog
@@ -96,7 +97,7 @@ def verify_inclusion_proof(
         )
     if not proof.checkpoint:
         return 0
-    checkpoint = _verify_checkpoint(proof, log)
+    checkpoint = _verify_checkpoint(proof.checkpoint, log)
     if (checkpoint.tree_size, checkpoint.root_hash) != (proof.tree_size, root):
         raise InclusionInvalid(
             "the inclusion proof is for another tree than its checkpoint",
@@ -106,8 +107,10 @@ def verify_inclusion_proof(
     return checkpoint.tree_size
 
 
-def _verify_checkpoint(proof: InclusionProof, log: TransparencyLog) -> Checkpoint:
-    note = SignedNote.parse(proof.checkpoint.encode("utf-8"))
+@lru_cache(maxsize=256)
+def _verify_checkpoint(text: str, log: TransparencyLog) -> Checkpoint:
+    # Remembered: entries that were added together are proven under one checkpoint.
+    note = SignedNote.parse(text.encode("utf-8"))
     checkpoint = Checkpoint.parse(note.text)
     name = key_name(checkpoint.origin)
     if name not in names_of(log):
