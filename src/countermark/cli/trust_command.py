@@ -25,6 +25,7 @@ class Entry(NamedTuple):
 
 
 _CLIENT = "Whom to trust"
+_OWN = "An instance of your own"
 COMMANDS: dict[str, Entry] = {
     "fetch": Entry(
         _CLIENT, "countermark.cli.trust_fetch:fetch", "Learn whom to trust; keep it up to date."
@@ -36,7 +37,14 @@ COMMANDS: dict[str, Entry] = {
     "merge": Entry(
         _CLIENT, "countermark.cli.trust_export:merge", "Put several trusted roots into one file."
     ),
+    "install": Entry(
+        _CLIENT, "countermark.cli.trust_install:install", "Set another client up for an instance."
+    ),
+    "uninstall": Entry(_CLIENT, "countermark.cli.trust_install:uninstall", "Undo exactly that."),
     "forget": Entry(_CLIENT, "countermark.cli.trust_fetch:forget", "Trust an instance no longer."),
+    "rotate": Entry(
+        _OWN, "countermark.cli.rotate_command:rotate", "Change a service's key, without a gap."
+    ),
 }
 
 
