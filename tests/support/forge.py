@@ -74,7 +74,7 @@ class Plan:
         promise: whether the v1 entry has a SET.
         timestamp: whether there is a timestamp.
         envelope: whether a statement is signed instead of the artifact.
-        kind: v1 kind for envelopes: ``dsse`` or ``intoto``.
+        kind: v1 kind for envelopes: ``dsse``, ``intoto``, or ``intoto 0.0.1``.
         name, issuer: whom the certificate names.
         issuer_v2: another issuer in the newer extension; empty to leave that out.
         curve: of the signer's key.
@@ -343,12 +343,26 @@ def spec_v1(
         return "dsse", "0.0.1", {
             "envelopeHash": envelope, "payloadHash": payload, "signatures": signatures
         }  # fmt: skip
+    if plan.kind == "intoto 0.0.1":
+        whole = hashlib.sha256(go_envelope(content, signature)).hexdigest()
+        hashed = {"hash": {"algorithm": "sha256", "value": whole}, "payloadHash": payload}
+        return "intoto", "0.0.1", {"content": hashed, "publicKey": b64(pem)}
     twice = b64(b64(signature).encode())
     inner = {
         "payloadType": content.payload_type,
         "signatures": [{"publicKey": b64(pem), "sig": twice}],
     }
     return "intoto", "0.0.2", {"content": {"envelope": inner, "payloadHash": payload}}
+
+
+def go_envelope(content: Envelope, signature: bytes) -> bytes:
+    """A DSSE envelope as Go's clients wrote it."""
+    tree = {
+        "payloadType": content.payload_type,
+        "payload": b64(content.payload),
+        "signatures": [{"keyid": "", "sig": b64(signature)}],
+    }
+    return json.dumps(tree, separators=(",", ":")).encode()
 
 
 def _log(url: str, key: bytes, details: str, log_id: bytes) -> TransparencyLog:

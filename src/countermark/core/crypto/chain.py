@@ -101,7 +101,9 @@ def _check_valid_at(certificate: Certificate, at: datetime, what: str) -> None:
     start, end = certificate.not_before, certificate.not_after
     if not start <= at <= end:
         raise ChainInvalid(
-            f"{what} was not valid at {_utc(at)} (valid from {_utc(start)} to {_utc(end)})"
+            f"{what} was not valid at {_utc(at)} (valid from {_utc(start)} to {_utc(end)})",
+            found=f"signed at {_utc(at)}",
+            expected=f"from {_utc(start)} to {_utc(end)}",
         )
 
 

@@ -63,6 +63,8 @@ def check_chain(
                 verify_chain(leaf, issuers, time, purpose=EKU_CODE_SIGNING)
         except ChainInvalid as error:
             refusal = error
+            error.found = error.found or f"certificate {leaf.serial:x}, signed at {times(proven)}"
+            error.expected = error.expected or f"a valid path to {authority_name(authority)}"
             continue
         name = authority_name(authority)
         check = Check(
@@ -113,7 +115,12 @@ def check_scts(
         time = _from_ms(sct.timestamp_ms)
         for log in root.ctlogs:
             if log.log_id == sct.log_id and log.validity.covers(time):
-                _verify_sct(leaf.der, issuer.der, sct, log.public_key)
+                try:
+                    _verify_sct(leaf.der, issuer.der, sct, log.public_key)
+                except SCTInvalid as error:
+                    error.found = f"an SCT under log id {sct.log_id.hex()}, made at {utc(time)}"
+                    error.expected = f"a signature by the key of {log_name(log)}"
+                    raise
                 vouching[operator_of(log)] = _vouched(sct, time, log)
     if len(vouching) < threshold:
         raise SCTInvalid(

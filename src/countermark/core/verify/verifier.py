@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from countermark.core.bundle.bundle import Bundle, TransparencyLogEntry
 from countermark.core.bundle.trusted_root import TransparencyLog, TrustedRoot
-from countermark.core.crypto.certificate import Certificate
+from countermark.core.crypto.certificate import Certificate, name_text
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import (
     AlgorithmRefused,
@@ -30,6 +30,7 @@ from countermark.core.errors import (
     VerificationError,
 )
 from countermark.core.intoto.envelope import Envelope
+from countermark.core.tsp.response import parse_response
 from countermark.core.tsp.verify import verify_timestamp
 from countermark.core.verify.artifact import Artifact
 from countermark.core.verify.body import check_body
@@ -201,7 +202,12 @@ class _Verification:
         for stamp in self.bundle.timestamps:
             if not authorities:
                 raise TimeUnproven("the trusted root lists no timestamp authority")
-            time, authority = verify_timestamp(stamp, self.bundle.signature, authorities)
+            try:
+                time, authority = verify_timestamp(stamp, self.bundle.signature, authorities)
+            except VerificationError as error:
+                error.found = error.found or _stated(stamp)
+                error.expected = error.expected or self._trusted_timestampers()
+                raise
             proven.append(ProvenTime(time, "timestamp", authority.uri))
             operators.add(operator_of(authority))
             name = authority_name(authority)
@@ -237,6 +243,11 @@ class _Verification:
                 expected=f"{wanted} of " + (self._witnesses_of_time() or "nobody"),
             )
         return proven
+
+    def _trusted_timestampers(self) -> str:
+        known = self.root.timestamp_authorities[:8]
+        told = ", ".join(f"{authority_name(one)} {window(one.validity)}" for one in known)
+        return f"a token over the bundle's signature by one of {told}"
 
     def _witnesses_of_time(self) -> str:
         names = [operator_of(item) for item in self.root.timestamp_authorities[:8]]
@@ -352,6 +363,16 @@ class _Verification:
         self, name: str, detail: str, step: int, found: str, expected: str, why: str
     ) -> None:
         self.checks.append(Check(name, detail, step, found, expected, why))
+
+
+def _stated(stamp: bytes) -> str:
+    """What a timestamp that is not believed says of itself."""
+    token = parse_response(stamp)  # it was read before
+    signer, over = name_text(token.signer_issuer), token.info.digest.hex()
+    return (
+        f"a token of {utc(token.info.time)}, over {token.info.hash_name}:{over}, "
+        f"signed with certificate {token.signer_serial:x} of {signer}"
+    )
 
 
 def describe(policy: object) -> str:
