@@ -9,6 +9,7 @@ Absent text is ``""`` and absent bytes ``b""``, as in proto3.
 
 import json
 import re
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -40,7 +41,7 @@ def _parse(data: bytes, what: str, limit: int, *, proto_names: bool) -> JSONObje
     try:
         value = _QUICK_DECODER.decode(text)
         keys, names = _keys(value)
-        if proto_names and any("_" in name for name in names):
+        if proto_names and "_" in "".join(names):
             value = _MESSAGE_DECODER.decode(text)
         elif text.count(":") != keys:
             value = _DECODER.decode(text)
@@ -55,15 +56,14 @@ def _keys(value: object) -> tuple[int, set[str]]:
     In its text each key is followed by a colon of its own. So a text with as many colons as the
     decoded document has keys lost none of them: no key came twice.
     """
-    count, names, todo = 0, set[str](), [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, dict):
+    count, names, found = 0, set[str](), [value]
+    for item in found:  # which grows meanwhile
+        if type(item) is dict:
             count += len(item)
             names.update(item)
-            todo += item.values()
-        elif isinstance(item, list):
-            todo += item
+            found += item.values()
+        elif type(item) is list:
+            found += item
     return count, names
 
 
@@ -121,11 +121,14 @@ def required_text(parent: JSONObject, name: str) -> str:
 def raw_bytes(parent: JSONObject, name: str) -> bytes:
     """A bytes field."""
     value = parent.get(name)
+    if type(value) is str:
+        try:
+            return a2b_base64(value, strict_mode=True)
+        except ValueError:  # not what nearly everybody writes
+            return from_base64_lenient(value, name)
     if value is None:
         return b""
-    if not isinstance(value, str):
-        raise FormatError(name, "is not a JSON string")
-    return from_base64_lenient(value, name)
+    raise FormatError(name, "is not a JSON string")
 
 
 def required_bytes(parent: JSONObject, name: str, *, length: int | None = None) -> bytes:
@@ -149,7 +152,10 @@ def required_bytes_list(parent: JSONObject, name: str, *, length: int, limit: in
     for item in value:
         if not isinstance(item, str):
             raise FormatError(name, "holds something that is not text")
-        data = from_base64_lenient(item, name)
+        try:
+            data = a2b_base64(item, strict_mode=True)
+        except ValueError:
+            data = from_base64_lenient(item, name)
         if len(data) != length:
             raise FormatError(name, f"holds {len(data)} bytes instead of {length}")
         items.append(data)

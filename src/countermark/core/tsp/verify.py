@@ -165,7 +165,7 @@ def _check_signing_certificate(attributes: dict[str, bytes], signer: Certificate
 
 @lru_cache(maxsize=64)
 def _named_certificate(attribute: bytes, version: int) -> tuple[str, bytes]:
-    """Hash and digest of the certificate that the attribute names; one authority's are all alike."""
+    """Hash and digest of the named certificate; the attributes of an authority are all alike."""
     identifier, hash_name = _first_identifier(attribute), "sha1"
     if version == 2:
         algorithm = identifier.optional(der.SEQUENCE)
