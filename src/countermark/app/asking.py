@@ -17,6 +17,7 @@ _PATIENCE_S: Final = 0.5
 _ANSWER_S: Final = 5.0
 _RESTART_S: Final = 10.0  # a keeper that died is back before that
 _CHECKPOINT_S: Final = 300.0
+_WORK_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,24 @@ def ask_for_checkpoint(data_dir: DataDir) -> None:
     except FormatError as error:  # its keeper does not know the message
         other = Conflict("the instance that runs is of another release than this command")
         other.add_note("stop it and bring it up again, or make the backup while it is stopped")
+        raise other from error
+
+
+def ask(data_dir: DataDir, request: Request[R]) -> R:
+    """Have the keeper of a running instance do something. Blocks, for a minute at most.
+
+    Raises what its handler raises, Unavailable if it does not answer, Conflict if it is of a
+    release that does not know the request.
+    """
+    try:
+        return asyncio.run(_ask(data_dir, request, _RESTART_S, _WORK_S))
+    except TimeoutError as error:
+        raise Unavailable("the instance takes too long to answer") from error
+    except FormatError as error:
+        if "keeper request" not in str(error):
+            raise
+        other = Conflict("the instance that runs is of another release than this command")
+        other.add_note("stop it and bring it up again")
         raise other from error
 
 

@@ -25,13 +25,14 @@ from countermark.app.opening import open_instance
 from countermark.app.secrets import resolve_passphrase
 from countermark.app.settings import DEFAULT_PORT, Settings
 from countermark.app.upgrade import Say, upgrade
-from countermark.client.instances import home_dir, record_instance
+from countermark.client.instances import home_dir, load_instances, record_instance
 from countermark.core.errors import SettingsError
 from countermark.core.hosts import is_loopback
 
 _ENDING_S: Final = 15.0
 """A little longer than children take to end without their supervisor."""
 _LOOK_AGAIN_S: Final = 0.05
+DISTRUST: Final = "distrust.json"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -178,9 +179,22 @@ def record(data_dir: DataDir, config: InstanceConfig) -> None:
             trusted_root_json=(data_dir.trust / "trusted_root.json").read_bytes(),
             signing_config_json=(data_dir.trust / "signing_config.v0.2.json").read_bytes(),
             tuf_root_json=(data_dir.tuf / "1.root.json").read_bytes(),
+            targets=_other_targets(data_dir),
         )
     except OSError as error:
         raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def record_anew(data_dir: DataDir, config: InstanceConfig) -> None:
+    """The same, if this user knows the instance already. Raises SettingsError, FormatError."""
+    path = str(data_dir.path)
+    if any(known.data_dir == path for known in load_instances()):
+        record(data_dir, config)
+
+
+def _other_targets(data_dir: DataDir) -> tuple[tuple[str, bytes], ...]:
+    file = data_dir.trust / DISTRUST
+    return ((DISTRUST, file.read_bytes()),) if file.exists() else ()
 
 
 def start(

@@ -5,8 +5,9 @@ instance.json     what this instance is: URLs, logs, key names
 next-shards.json  stands for as long as new shards are being opened
 version           the layout's number; written last, so a directory with it is complete
 lock              flock'd by the program that runs the instance
+keys.lock         flock'd by whoever changes keys or the distrust list
 local-secret      0600; lets the user of this machine have a development token
-keys/             0700: online keys (encrypted PKCS#8), their passphrase, certificate chains
+keys/             0700: online keys (encrypted PKCS#8), their passphrase, first chains
 offline/          0700: root keys, used at `init` only, and their passphrase; can be moved away
 db/               0700: the database
 logs/<log>/       the objects of each log: tiles, entry bundles, checkpoint
@@ -28,14 +29,14 @@ from countermark.core.encoding import from_decimal
 from countermark.core.errors import FormatError, SettingsError
 from countermark.drivers.durable import PUBLIC, read_secret, replace_file
 
-VERSION: Final = 2
+VERSION: Final = 3
 # What a backup is recognised by, so that nobody brings up an instance inside one.
 BACKUP_MANIFEST: Final = "backup.json"
 _SECRET: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PRIVATE_FOLDERS: Final = ("keys", "offline", "db", "run")
 _PUBLIC_FOLDERS: Final = ("logs", "tuf", "trust")
 # Names that may lie in a directory that is still to be initialised.
-_HARMLESS: Final = frozenset({"lock", "lost+found", "run"})
+_HARMLESS: Final = frozenset({"keys.lock", "lock", "lost+found", "run"})
 
 
 class State(Enum):
@@ -95,6 +96,11 @@ class DataDir:
     def lock_file(self) -> Path:
         """For flock."""
         return self.path / "lock"
+
+    @property
+    def keys_lock_file(self) -> Path:
+        """For flock, by whoever changes keys, roots or the distrust list."""
+        return self.path / "keys.lock"
 
     @property
     def local_secret_file(self) -> Path:

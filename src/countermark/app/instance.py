@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an instance is: URLs, logs, key names. Written at `init`; only ever gains logs.
+"""What an instance is: URLs, logs, key names. Written at `init`; only ever gains logs and keys.
 
-`app.shards` freezes the open logs and adds the next ones; nothing else changes it.
+`app.shards` freezes the open logs and adds the next ones, `app.rotation` brings keys and takes
+them out of use; nothing else changes it.
 """
 
 import re
@@ -39,6 +40,15 @@ _LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}", re.
 
 
 LogKind = Literal["rekor-v1", "ct"]
+Service = Literal["ca", "tsa", "login", "tuf"]
+Rotated = Literal["ca", "tsa", "login", "tuf", "log"]
+FIRST_KEYS: Final[dict[Service, str]] = {
+    "ca": CA_KEY,
+    "tsa": TSA_KEY,
+    "login": LOGIN_KEY,
+    "tuf": TUF_KEY,
+}
+"""Names of the keys that services are created with."""
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +101,51 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.origin.partition(" - ")[0]
 
 
+class ServiceKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key of a service that has, or will have, more than the one it was created with.
+
+    Attributes:
+        service: whose.
+        key: its name, and of its file.
+        spki: its public half, DER; base64 in the file.
+        state: ``next`` until the service signs with it, ``active``, then ``old``.
+        start: start of its validity in the trusted root, UTC.
+        end: last moment that it may have signed anything at; None while that is not known.
+        chain: DER certificates, its own first, the root last; none for login and TUF keys.
+    """
+
+    service: Service
+    key: str
+    spki: bytes
+    state: Literal["next", "active", "old"]
+    start: datetime
+    end: datetime | None = None
+    chain: tuple[bytes, ...] = ()
+
+
+class NextLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A log that clients are told of before it is opened; `spki` is its public key, DER."""
+
+    log: LogConfig
+    spki: bytes
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key change that is under way; see `app.rotation`.
+
+    Attributes:
+        service: whose.
+        step: how far it is.
+        at: when that step was reached, UTC.
+        wait_until: the switch should not come before: until then clients may not know the key.
+    """
+
+    service: Rotated
+    step: Literal["made", "published", "switching", "switched"]
+    at: datetime
+    wait_until: datetime | None = None
+
+
 class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One instance.
 
@@ -100,12 +155,18 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             except later logs.
         logs: all its logs, those of a kind oldest first: the last one is open, all others frozen.
         embedded_issuer: whether it has a development login of its own, named in the trust root.
+        keys: of services whose key was ever changed, all of them, oldest first; of others none.
+        next_logs: the logs that will be opened next, if they have keys already.
+        rotations: under way, at most one of a service.
     """
 
     base_url: str
     created: datetime
     logs: tuple[LogConfig, ...]
     embedded_issuer: bool = True
+    keys: tuple[ServiceKey, ...] = ()
+    next_logs: tuple[NextLog, ...] = ()
+    rotations: tuple[Rotation, ...] = ()
 
     @property
     def hostname(self) -> str:
@@ -142,6 +203,23 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """The one log of a kind that takes entries."""
         return self.logs_of(kind)[-1]
 
+    def keys_of(self, service: Service) -> tuple[ServiceKey, ...]:
+        """All keys of a service, oldest first; empty if it has the one it was created with."""
+        return tuple(key for key in self.keys if key.service == service)
+
+    def active_key(self, service: Service) -> ServiceKey | None:
+        """The key that a service signs with; None if that is the one it was created with."""
+        return next((key for key in self.keys_of(service) if key.state == "active"), None)
+
+    def key_name(self, service: Service) -> str:
+        """The name of the key that a service signs with."""
+        active = self.active_key(service)
+        return FIRST_KEYS[service] if active is None else active.key
+
+    def rotation_of(self, service: Rotated) -> Rotation | None:
+        """The change of a service's key that is under way."""
+        return next((item for item in self.rotations if item.service == service), None)
+
     def first_index(self, shard: LogConfig) -> int:
         """Log index of the first entry of a v1 shard: the size of all older ones."""
         first = 0
@@ -169,19 +247,25 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             _check_base_url(config.base_url)
         except SettingsError as error:
             raise InvariantBroken(f"instance.json is damaged: {error}") from error
-        for name in (name for log in config.logs for name in (log.name, log.key)):
+        logs = [*config.logs, *(coming.log for coming in config.next_logs)]
+        for name in (name for log in logs for name in (log.name, log.key)):
             if not _LOG_NAME.fullmatch(name):
                 raise InvariantBroken(f"instance.json is damaged: {name!r} is no name of a log")
         times = [config.created]
-        for log in config.logs:
+        for log in logs:
             times += [log.opened] if log.opened else []
             times += [log.frozen.at] if log.frozen else []
+        for key in config.keys:
+            times += [key.start, *([key.end] if key.end else [])]
+        for rotation in config.rotations:
+            times += [rotation.at, *([rotation.wait_until] if rotation.wait_until else [])]
         if any(time.tzinfo is None for time in times):
             raise InvariantBroken("instance.json is damaged: a time has no time zone")
         for kind in get_args(LogKind):
             ends = [log.frozen is not None for log in config.logs_of(kind)]
             if ends != [True] * (len(ends) - 1) + [False]:
                 raise InvariantBroken(f"instance.json is damaged: not the last {kind} log is open")
+        _check_keys(config)
         return config
 
 
@@ -229,6 +313,25 @@ def load_instance(path: Path) -> InstanceConfig:
 def save_instance(path: Path, config: InstanceConfig) -> None:
     """Write instance.json durably. Raises OSError."""
     replace_file(path, config.serialize(), PUBLIC)
+
+
+def _check_keys(config: InstanceConfig) -> None:
+    for key in config.keys:
+        if not _LOG_NAME.fullmatch(key.key):
+            raise InvariantBroken(f"instance.json is damaged: {key.key!r} is no name of a key")
+    names = [key.key for key in config.keys]
+    names += [coming.log.key for coming in config.next_logs]
+    if len({*names} - {log.key for log in config.logs}) != len(names):
+        raise InvariantBroken("instance.json is damaged: two keys have one name")
+    for service in get_args(Service):
+        states = [key.state for key in config.keys_of(service)]
+        if states and (states.count("active") != 1 or states.count("next") > 1):
+            raise InvariantBroken(f"instance.json is damaged: not one {service} key is in use")
+    if config.next_logs and [item.log.kind for item in config.next_logs] != list(get_args(LogKind)):
+        raise InvariantBroken("instance.json is damaged: the next logs are not one of each kind")
+    services = [rotation.service for rotation in config.rotations]
+    if len(set(services)) != len(services):
+        raise InvariantBroken("instance.json is damaged: a key is being changed twice")
 
 
 def _check_base_url(base_url: str) -> SplitResult:

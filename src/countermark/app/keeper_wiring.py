@@ -22,7 +22,7 @@ from countermark.core.errors import InvariantBroken
 from countermark.ctlog.keeper import CTLog, CTLogKeeper
 from countermark.ctlog.personality import CTPersonality
 from countermark.drivers.embedded.files import FileObjectStore
-from countermark.oidc.keeper import LoginKeeper
+from countermark.oidc.keeper import LoginKeeper, OtherKey
 from countermark.ports.clock import Clock, Entropy
 from countermark.ports.log_store import LogStore
 from countermark.rpc.message import Handler, Handlers, Request
@@ -41,11 +41,28 @@ class Parts:
         handlers: what it answers.
         logs: each to be run.
         trust: to be run.
+        login: the embedded issuer, where there is one.
     """
 
     handlers: Handlers
     logs: tuple[Log, ...]
     trust: TrustKeeper
+    login: LoginKeeper | None = None
+
+    def tell_login_keys(self, config: InstanceConfig) -> None:
+        """Have the embedded issuer show every key that its tokens are checked with."""
+        if self.login is not None:
+            self.login.publish(
+                [
+                    OtherKey(key.spki, None if key.end is None else int(key.end.timestamp() * 1000))
+                    for key in config.keys_of("login")
+                ]
+            )
+
+    def open_v1_log(self, config: InstanceConfig) -> Log:
+        """The v1 log that takes entries."""
+        name = config.open_log("rekor-v1").name
+        return next(log for log in self.logs if log.name == name)
 
 
 def wire(
@@ -74,13 +91,14 @@ def wire(
     logs: dict[str, Log] = {}
     handlers: dict[type[Request[Any]], Handler] = {}
     ct_logs: dict[str, CTLog] = {}
+    roots = _accepted_roots(config, keys)
     shards: dict[int, Handlers] = {}
     for entry in config.logs:
         personality = personality_of(config, entry, keys.signer(entry.key))
         objects = FileObjectStore(data_dir.log_folder(entry.name))
         log = logs[entry.name] = open_log(entry, personality, store, objects, clock)
         if isinstance(personality, CTPersonality):
-            ct_logs[entry.url_name] = CTLog(log, personality, objects, keys.ca_chain[-1:], clock)
+            ct_logs[entry.url_name] = CTLog(log, personality, objects, roots, clock)
         else:
             shards[entry.tree_id] = LogKeeper(log).handlers()
     _add(handlers, shard_handlers(shards, config.open_log("rekor-v1").tree_id))
@@ -95,6 +113,7 @@ def wire(
     tsa = TimestampKeeper(keys.tsa_chain, keys.signer(TSA_KEY), clock, entropy)
     for part in (CTLogKeeper(ct_logs), ca, tsa):
         _add(handlers, part.handlers())
+    login = None
     if development and config.embedded_issuer:
         login = LoginKeeper(
             config.issuer_url,
@@ -112,7 +131,15 @@ def wire(
         },
     )
     trust = TrustKeeper(FileObjectStore(data_dir.tuf), keys.signer(TUF_KEY), clock)
-    return Parts(handlers, tuple(logs.values()), trust)
+    parts = Parts(handlers, tuple(logs.values()), trust, login)
+    parts.tell_login_keys(config)
+    return parts
+
+
+def _accepted_roots(config: InstanceConfig, keys: KeyRing) -> tuple[bytes, ...]:
+    """The CA's roots, all it ever had or will have next: what CT logs take certificates of."""
+    known = [key.chain[-1] for key in config.keys_of("ca")]
+    return tuple(dict.fromkeys((*known, *keys.ca_chain[-1:])))
 
 
 def _add(handlers: dict[type[Request[Any]], Handler], more: Handlers) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from countermark.app.data_dir import DataDir
-from countermark.app.instance import CA_KEY, LOGIN_KEY, TSA_KEY, TUF_KEY, InstanceConfig
+from countermark.app.instance import FIRST_KEYS, InstanceConfig, Service
 from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
 from countermark.core.errors import FormatError, InvariantBroken, SettingsError
 from countermark.drivers.durable import read_secret
@@ -37,8 +37,8 @@ class KeyRing:
     """What only the keeper holds.
 
     Attributes:
-        signers: online keys by name: each log's, `ca`, `tsa`, `login`, `tuf-online`. Those of
-            frozen logs are public halves alone.
+        signers: online keys by name: each log's, `ca`, `tsa`, `login`, `tuf-online`, whatever
+            the names of the files in use are. Those of frozen logs are public halves alone.
         ca_chain: DER certificates, the issuing CA first, its root last.
         tsa_chain: DER certificates, the TSA's own first, its root last.
     """
@@ -62,18 +62,18 @@ class KeyRing:
         """
         secret = passphrase or read_passphrase(data_dir.keys_passphrase_file)
         signers: dict[str, Signer] = {}
-        names = [CA_KEY, TSA_KEY, LOGIN_KEY, TUF_KEY]
         for log in config.logs:
             if log.frozen is None:
-                names.append(log.key)
+                signers[log.key] = load_signer(data_dir.key_file(log.key), secret)
             else:
                 public_key = PublicKey.from_spki(log.frozen.spki, f"key of frozen log {log.name}")
                 signers[log.key] = FrozenSigner(public_key)
-        signers |= {name: load_signer(data_dir.key_file(name), secret) for name in names}
+        for service, name in FIRST_KEYS.items():
+            signers[name] = load_service_key(data_dir, config, service, secret)
         return cls(
             signers,
-            read_chain(data_dir.ca_chain_file),
-            read_chain(data_dir.tsa_chain_file),
+            active_chain(data_dir, config, "ca"),
+            active_chain(data_dir, config, "tsa"),
         )
 
     def signer(self, name: str) -> Signer:
@@ -81,6 +81,25 @@ class KeyRing:
         if name not in self.signers:
             raise InvariantBroken(f"there is no key called {name}")
         return self.signers[name]
+
+
+def load_service_key(
+    data_dir: DataDir, config: InstanceConfig, service: Service, passphrase: bytes
+) -> Signer:
+    """The key that a service signs with. Raises SettingsError, FormatError, InvariantBroken."""
+    signer = load_signer(data_dir.key_file(config.key_name(service)), passphrase)
+    active = config.active_key(service)
+    if active is not None and signer.public_key.spki != active.spki:
+        raise InvariantBroken(f"keys/{active.key}.pem is another key than clients were told of")
+    return signer
+
+
+def active_chain(data_dir: DataDir, config: InstanceConfig, service: Service) -> tuple[bytes, ...]:
+    """The certificates of the key that CA or TSA sign with. Raises SettingsError, FormatError."""
+    active = config.active_key(service)
+    if active is not None:
+        return active.chain
+    return read_chain(data_dir.ca_chain_file if service == "ca" else data_dir.tsa_chain_file)
 
 
 def read_passphrase(path: Path) -> bytes:

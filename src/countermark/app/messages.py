@@ -72,3 +72,57 @@ class CheckpointMade(msgspec.Struct, frozen=True):
 
 class MakeCheckpoint(Request[CheckpointMade], tag="instance.checkpoint", frozen=True):
     """Asks for a checkpoint of the database. Whoever asks holds the folder of checkpoints."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What clients see now: versions of the TUF root and timestamp."""
+
+    root_version: int
+    timestamp_version: int
+
+
+class PublishTrust(Request[Published], tag="instance.publish-trust", frozen=True):
+    """Asks to publish the trust root as instance.json and the distrust list say now."""
+
+
+class PublishSigned(Request[Published], tag="instance.publish-signed", frozen=True):
+    """Asks to publish what the holders of offline keys signed.
+
+    Attributes:
+        root: the next TUF root; empty if it stays.
+        targets: the next TUF targets; empty if they stay.
+        files: content of the targets, by name.
+    """
+
+    root: bytes
+    targets: bytes
+    files: dict[str, bytes]
+
+
+class Restarting(msgspec.Struct, frozen=True):
+    """The keeper ends now; its number."""
+
+    pid: int
+
+
+class RestartKeeper(Request[Restarting], tag="instance.restart-keeper", frozen=True):
+    """Asks the keeper to make room for another one, which reads instance.json anew."""
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """Where a statement of the instance's own is in the log; `bundle` proves it, as JSON."""
+
+    log_index: int
+    bundle: bytes
+
+
+class LogStatement(Request[Logged], tag="instance.log-statement", frozen=True):
+    """Asks to sign and log a file of the instance's own.
+
+    Attributes:
+        data: the file.
+        key: name of the online key that signs it; made if it is not there.
+    """
+
+    data: bytes
+    key: str

@@ -10,7 +10,7 @@ run finishes as it was begun. The caller holds the directory's lock.
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -34,6 +34,7 @@ from countermark.app.logs import (
     personality_of,
 )
 from countermark.app.trust_files import write_trust_files
+from countermark.core.errors import InvariantBroken
 from countermark.drivers.durable import sync_folder
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
@@ -88,7 +89,7 @@ def open_next_shards(
             for log in planned.logs:
                 if log.frozen is not None:
                     check_frozen(log.name, log.frozen, heads[log.name])
-            signers = _open(data_dir, planned, keys, store, secret, clock)
+            signers = _open(data_dir, config, planned, keys, store, secret, clock)
         finally:
             store.close()
         keys = replace(keys, signers={**keys.signers, **signers})
@@ -96,7 +97,8 @@ def open_next_shards(
         repository = TufRepository.open(FileObjectStore(data_dir.tuf), keys.signer(TUF_KEY))
         now = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
         minutes = max(0, int((now - config.created).total_seconds())) // 60
-        repository.publish(targets, now, skip=_LEAP + minutes if restored else 0)
+        if repository.signs_targets:  # else a ceremony publishes them
+            repository.publish(targets, now, skip=_LEAP + minutes if restored else 0)
         save_instance(data_dir.instance_file, planned)
     note.unlink()
     sync_folder(data_dir.path)
@@ -123,7 +125,11 @@ def _plan(
     *,
     restored: bool,
 ) -> InstanceConfig:
-    """The configuration with its open logs frozen and the next ones listed."""
+    """The configuration with its open logs frozen and the next ones listed.
+
+    Those that clients were told of already (`app.rotation`) come next, if the world cannot have
+    seen them grow.
+    """
     now_s = clock.now_ms() // 1000
     # A clock that was set back must not leave entries outside their log's validity.
     last_s = max(head.time_ms for head in heads.values()) // 1000
@@ -138,12 +144,23 @@ def _plan(
         return msgspec.structs.replace(log, frozen=last)
 
     logs = [frozen(log) for log in config.logs]
-    suffix = f"-{entropy.bytes(4).hex()}" if restored else ""
-    kinds: tuple[LogKind, ...] = ("rekor-v1", "ct")
-    for kind in kinds:
-        number = f"{len(config.logs_of(kind)) + 1}{suffix}"
-        logs.append(_next(config, kind, number, opened, entropy))
-    return msgspec.structs.replace(config, logs=tuple(logs))
+    if config.next_logs and not restored:
+        logs += [coming.log for coming in config.next_logs]
+    else:
+        suffix = f"-{entropy.bytes(4).hex()}" if restored else ""
+        logs += plan_next_logs(config, opened, entropy, suffix)
+    others = tuple(item for item in config.rotations if item.service != "log")
+    return msgspec.structs.replace(config, logs=tuple(logs), next_logs=(), rotations=others)
+
+
+def plan_next_logs(
+    config: InstanceConfig, opened: datetime, entropy: Entropy, suffix: str = ""
+) -> list[LogConfig]:
+    """The logs that follow the open ones, of each kind one; nothing is made."""
+    return [
+        _next(config, kind, f"{len(config.logs_of(kind)) + 1}{suffix}", opened, entropy)
+        for kind in get_args(LogKind)
+    ]
 
 
 def _next(
@@ -175,6 +192,7 @@ def _next(
 
 def _open(
     data_dir: DataDir,
+    config: InstanceConfig,
     planned: InstanceConfig,
     keys: KeyRing,
     store: RocksLogStore,
@@ -183,12 +201,15 @@ def _open(
 ) -> dict[str, Signer]:
     """Make the keys and logs that are planned and not there yet. Returns their signers."""
     signers: dict[str, Signer] = {}
+    told = {coming.log.key: coming.spki for coming in config.next_logs}
     for log in planned.logs:
         if log.key in keys.signers:
             continue
         file = data_dir.key_file(log.key)
-        if log.name in store.logs():
+        if log.name in store.logs() or log.key in told:
             signer = load_signer(file, passphrase)
+            if signer.public_key.spki != told.get(log.key, signer.public_key.spki):
+                raise InvariantBroken(f"keys/{file.name} is another key than clients were told of")
         else:
             file.unlink(missing_ok=True)  # half of one, or one that has signed nothing
             signer = create_key(file, P256, passphrase)

@@ -2,40 +2,83 @@
 """The trust root of an instance, from its configuration and its keys' public halves alone."""
 
 from countermark.app.data_dir import DataDir
-from countermark.app.instance import InstanceConfig, LogConfig
+from countermark.app.instance import InstanceConfig, LogConfig, LogKind, Service
 from countermark.app.keyring import KeyRing
+from countermark.core.crypto.keys import PublicKey
+from countermark.core.distrust.document import MAX_LIST_BYTES, DistrustList
+from countermark.core.errors import FormatError, InvariantBroken
 from countermark.drivers.durable import PUBLIC, replace_file
 from countermark.trust.authorities import CA_ROOT_NAME, TSA_ROOT_NAME, Authority, Subject
-from countermark.trust.targets import Trust, TrustedLog, trust_targets
+from countermark.trust.targets import (
+    DISTRUST,
+    Trust,
+    TrustedAuthority,
+    TrustedLog,
+    trust_targets,
+)
 
 
 def write_trust_files(data_dir: DataDir, config: InstanceConfig, keys: KeyRing) -> dict[str, bytes]:
-    """Write trusted_root.json and its like, durably. Returns them by name. Raises OSError."""
-    targets = trust_targets(trust_of(config, keys))
+    """Write trusted_root.json and its like, durably. Returns them by name.
+
+    The distrust list stays as it is. Raises OSError, InvariantBroken if that is damaged.
+    """
+    targets = trust_targets(trust_of(config, keys, read_distrust(data_dir, config).serialize()))
     for name, data in targets.items():
-        replace_file(data_dir.trust / name, data, PUBLIC)
+        if name != DISTRUST or not (data_dir.trust / name).exists():
+            replace_file(data_dir.trust / name, data, PUBLIC)
     return targets
 
 
-def trust_of(config: InstanceConfig, keys: KeyRing) -> Trust:
-    """What clients are to trust: every log from its opening to its end, whoever else for ever."""
+def read_distrust(data_dir: DataDir, config: InstanceConfig) -> DistrustList:
+    """The distrust list, an empty one if there is none. Raises InvariantBroken, OSError."""
+    try:
+        data = (data_dir.trust / DISTRUST).read_bytes()[: MAX_LIST_BYTES + 1]
+    except FileNotFoundError:
+        return DistrustList.empty(config.base_url, config.created)
+    try:
+        return DistrustList.parse(data)
+    except FormatError as error:
+        raise InvariantBroken(f"trust/{DISTRUST} is damaged: {error}") from error
 
-    def trusted(log: LogConfig) -> TrustedLog:
-        return TrustedLog(
-            log.base_url,
-            keys.signer(log.key).public_key,
-            log.opened or config.created,
-            log.frozen.at if log.frozen else None,
-        )
 
+def trust_of(config: InstanceConfig, keys: KeyRing, distrust: bytes) -> Trust:
+    """What clients are to trust: everything from its opening to its end, also what comes next."""
     return Trust(
         base_url=config.base_url,
         issuer_url=config.issuer_url if config.embedded_issuer else "",
         tsa_url=config.tsa_url,
         operator=config.hostname,
         start=config.created,
-        tlogs=tuple(map(trusted, config.logs_of("rekor-v1"))),
-        ctlogs=tuple(map(trusted, config.logs_of("ct"))),
-        ca=Authority(Subject(config.hostname, CA_ROOT_NAME), keys.ca_chain),
-        tsa=Authority(Subject(config.hostname, TSA_ROOT_NAME), keys.tsa_chain),
+        tlogs=_logs(config, keys, "rekor-v1"),
+        ctlogs=_logs(config, keys, "ct"),
+        cas=_authorities(config, "ca", CA_ROOT_NAME, keys.ca_chain),
+        tsas=_authorities(config, "tsa", TSA_ROOT_NAME, keys.tsa_chain),
+        distrust=distrust,
+    )
+
+
+def _logs(config: InstanceConfig, keys: KeyRing, kind: LogKind) -> tuple[TrustedLog, ...]:
+    def trusted(log: LogConfig, key: PublicKey) -> TrustedLog:
+        end = log.frozen.at if log.frozen else None
+        return TrustedLog(log.base_url, key, log.opened or config.created, end)
+
+    known = [trusted(log, keys.signer(log.key).public_key) for log in config.logs_of(kind)]
+    coming = [
+        trusted(item.log, PublicKey.from_spki(item.spki, f"key of log {item.log.name}"))
+        for item in config.next_logs
+        if item.log.kind == kind
+    ]
+    return (*known, *coming)
+
+
+def _authorities(
+    config: InstanceConfig, service: Service, root_name: str, chain: tuple[bytes, ...]
+) -> tuple[TrustedAuthority, ...]:
+    subject = Subject(config.hostname, root_name)
+    known = config.keys_of(service)
+    if not known:
+        return (TrustedAuthority(Authority(subject, chain), config.created),)
+    return tuple(
+        TrustedAuthority(Authority(subject, key.chain), key.start, key.end) for key in known
     )

@@ -7,6 +7,7 @@ Layouts, and what each one added:
 
 1   the first
 2   instance.json says of each log whether it is frozen
+3   instance.json says which keys services have had, and which are being changed
 """
 
 from collections.abc import Callable
@@ -31,13 +32,14 @@ class Step(NamedTuple):
     run: Callable[[DataDir], None]
 
 
-def _note_frozen_logs(data_dir: DataDir) -> None:
-    # Reading fills in what layout 1 did not say, writing says it.
+def _write_instance_anew(data_dir: DataDir) -> None:
+    # Reading fills in what the older layout did not say, writing says it.
     save_instance(data_dir.instance_file, load_instance(data_dir.instance_file))
 
 
 STEPS: Final[dict[int, Step]] = {
-    1: Step("instance.json notes which logs are frozen", _note_frozen_logs),
+    1: Step("instance.json notes which logs are frozen", _write_instance_anew),
+    2: Step("instance.json notes which keys are in use", _write_instance_anew),
 }
 """By the number of the layout that each begins with."""
 

@@ -18,15 +18,14 @@ from starlette.routing import BaseRoute
 
 from countermark.app import process
 from countermark.app.data_dir import DataDir
-from countermark.app.launch import Child, Launch
-from countermark.app.messages import GetPublicKeys, GetReadiness
-from countermark.app.opening import open_instance
+from countermark.app.launch import Child
+from countermark.app.line import Connection, Line
+from countermark.app.messages import GetReadiness
 from countermark.app.process import Parent
 from countermark.app.scrape import Scrape
 from countermark.app.supervisor import CONFIGURATION
 from countermark.app.worker_numbers import request_meter
 from countermark.app.worker_wiring import wire
-from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import SettingsError, Unavailable
 from countermark.core.identity import jws
 from countermark.drivers.system import SystemClock
@@ -37,7 +36,7 @@ from countermark.httpkit.server import BoundedServer
 from countermark.httpkit.starting import Starting
 from countermark.observe import catalogue
 from countermark.rpc.address import KeeperAddress
-from countermark.rpc.client import RemoteKeeper
+from countermark.rpc.message import Keeper
 
 _logger = logging.getLogger("worker")
 _OTHER_FILES: Final = 128  # the keeper's socket, listeners, and tiles while they are read
@@ -48,13 +47,7 @@ async def work(child: Child, parent: Parent) -> int:
     parent.stop_on_end(lambda: os._exit(0))  # nothing is begun yet
     data_dir = DataDir.at(child.launch.data_dir)
     with KeeperAddress(data_dir.run) as address:
-        keeper = RemoteKeeper(address.path)
-        connection = asyncio.create_task(keeper.run())
-        try:
-            return await _serve(child, parent, data_dir, keeper)
-        finally:
-            connection.cancel()
-            await asyncio.gather(connection, return_exceptions=True)
+        return await _serve(child, parent, data_dir, address.path)
 
 
 def limits() -> Limits:
@@ -73,16 +66,15 @@ def limits() -> Limits:
     return replace(standard, connections=min(standard.connections, room))
 
 
-async def _application(
-    launch: Launch, data_dir: DataDir, keeper: RemoteKeeper, parent: Parent
+def _application(
+    child: Child, data_dir: DataDir, connection: Connection, parent: Parent
 ) -> Application:
-    config = open_instance(data_dir)
-    keys = await _public_keys(keeper)
+    launch = child.launch
     services = wire(
         data_dir,
-        config,
-        keeper,
-        keys,
+        connection.config,
+        connection.keeper,
+        connection.public_keys,
         launch.issuers,
         SystemClock(),
         development=launch.development,
@@ -90,12 +82,12 @@ async def _application(
     )
     # Beyond this machine, what an instance tells of itself is not for everyone.
     with_metrics = launch.development and not launch.metrics_listeners
-    operations = _operations(data_dir, keeper, parent, with_metrics=with_metrics)
+    operations = _operations(data_dir, connection.keeper, parent, with_metrics=with_metrics)
     return Application([*operations, *services])
 
 
 def _operations(
-    data_dir: DataDir, keeper: RemoteKeeper, parent: Parent, *, with_metrics: bool = True
+    data_dir: DataDir, keeper: Keeper, parent: Parent, *, with_metrics: bool = True
 ) -> list[BaseRoute]:
     """Health, and metrics if wanted."""
 
@@ -110,33 +102,47 @@ def _operations(
     return routes
 
 
-async def _public_keys(keeper: RemoteKeeper) -> dict[str, PublicKey]:
-    """The logs' keys, from a keeper that may take its time to read back large logs."""
-    while True:
-        try:
-            reply = await keeper.call(GetPublicKeys())
-        except Unavailable:
-            continue
-        return {name: PublicKey.from_spki(spki) for name, spki in reply.spkis.items()}
-
-
-async def _serve(child: Child, parent: Parent, data_dir: DataDir, keeper: RemoteKeeper) -> int:
+async def _serve(child: Child, parent: Parent, data_dir: DataDir, path: str) -> int:
     launch = child.launch
     front = Starting()
+    line = Line(path, data_dir, on_switch=front.hold, on_return=front.resume)
     meter = request_meter(launch, parent.numbers)
     public = BoundedServer(
         front, Connections(limits(), meter=meter), launch.tls_cert, launch.tls_key
     )
     servers = {public: child.listeners}
     if child.metrics_listeners:
-        operations = Application(_operations(data_dir, keeper, parent))
+        operations = Application(_operations(data_dir, line, parent))
         servers[BoundedServer(operations, Connections(limits()))] = child.metrics_listeners
+    wired = asyncio.get_running_loop().create_future()
+
+    async def keep_wired() -> None:
+        """An application for the logs there are, and another one when there are others."""
+        try:
+            while True:
+                connection = await line.connect()
+                application = _application(child, data_dir, connection, parent)
+                front.begin(application)
+                meter.held_body_bytes = partial(getattr, application, "held_body_bytes")
+                if not wired.done():
+                    wired.set_result(None)
+                await connection.ended
+                _logger.info("the logs changed")
+                front.hold()
+        except SettingsError as error:
+            if wired.done():
+                raise
+            wired.set_exception(error)
+        finally:
+            wired.cancel()
+            await line.close()
 
     async with asyncio.TaskGroup() as tasks:
-        making = tasks.create_task(_application(launch, data_dir, keeper, parent))
+        wiring = tasks.create_task(keep_wired())
 
         def stop() -> None:
-            making.cancel()  # if it is not made yet, it will not be
+            if not wired.done():
+                wiring.cancel()  # if there is no application yet, there will be none
             front.give_up()
             for each in servers:
                 each.stop()
@@ -146,23 +152,25 @@ async def _serve(child: Child, parent: Parent, data_dir: DataDir, keeper: Remote
                 each.hurry()
 
         parent.stop_on_end(stop, hurry)
-        for each, descriptors in servers.items():
+        serving = [
             tasks.create_task(each.serve([socket.socket(fileno=fd) for fd in descriptors]))
+            for each, descriptors in servers.items()
+        ]
         try:
-            application = await making
+            await wired
         except asyncio.CancelledError:
             return 0  # once the servers have answered everybody
         except SettingsError as error:
             _logger.error("%s", error)
             stop()
             return CONFIGURATION
-        front.begin(application)
-        meter.held_body_bytes = lambda: application.held_body_bytes
         process.settle()
         while not all(each.started or each.should_exit for each in servers):  # noqa: ASYNC110
             await asyncio.sleep(0.005)  # uvicorn has no event
         parent.tell_ready()
         await _preload()
+        await asyncio.wait(serving)
+        wiring.cancel()
     return 0
 
 

@@ -4,6 +4,7 @@
 Its worker's port is open from the first moment, and the kernel deals connections out to it. While
 the application waits for a keeper that reads back large logs, or hangs, those get an answer too:
 the worker is alive, the instance is not ready, and whatever else was asked waits for a moment.
+So it is while the logs of a running instance are changed, and its application with them.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from countermark.httpkit.health import ALIVE_PATH, READY_PATH, alive_reply
 from countermark.httpkit.metering import ENDPOINT
 from countermark.httpkit.problems import problem_reply
 
-PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 5.0
 """How long a request waits for the application to be there."""
 
 
@@ -26,12 +27,24 @@ class Starting:
     def __init__(self, *, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._application: ASGIApp | None = None
+        self._held: ASGIApp | None = None
         self._decided = asyncio.Event()
 
     def begin(self, application: ASGIApp) -> None:
         """Serve `application` from now on."""
-        self._application = application
+        self._application, self._held = application, None
         self._decided.set()
+
+    def hold(self) -> None:
+        """Serve nothing until `begin` or `resume`; what is being answered goes on."""
+        self._held = self._application or self._held
+        self._application = None
+        self._decided.clear()
+
+    def resume(self) -> None:
+        """Serve what was held, if something was: all is as before."""
+        if self._application is None and self._held is not None:
+            self.begin(self._held)
 
     def give_up(self) -> None:
         """There will be no application: who waits for it is told so now."""

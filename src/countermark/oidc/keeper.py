@@ -7,6 +7,7 @@ A development issuer: it believes whatever address is typed. Its tokens say so i
 import asyncio
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from countermark.core.errors import Pushback, RequestRejected, TokenRejected
@@ -41,6 +42,14 @@ _EMAIL = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
     re.ASCII,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OtherKey:
+    """A key that the issuer does not sign with now; shown until that time, None for always."""
+
+    spki: bytes
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,11 @@ class LoginKeeper:
         self._entropy = entropy
         self._local_secret = local_secret.encode("utf-8")
         self._codes: dict[str, _Code] = {}
+        self._others: tuple[OtherKey, ...] = ()
+
+    def publish(self, others: Sequence[OtherKey]) -> None:
+        """Show these keys, too: one that will sign next, and those whose tokens still are good."""
+        self._others = tuple(others)
 
     def handlers(self) -> Handlers:
         """What this half answers."""
@@ -90,7 +104,10 @@ class LoginKeeper:
         }
 
     async def _fetch_keys(self, _: FetchKeys) -> Keys:
-        return Keys((self._signer.public_key.spki,))
+        now_ms = self._clock.now_ms()
+        own = self._signer.public_key.spki
+        others = (key.spki for key in self._others if key.until_ms is None or now_ms < key.until_ms)
+        return Keys((own, *(spki for spki in others if spki != own)))
 
     async def _grant(self, message: GrantCode) -> Granted:
         check_email(message.email)

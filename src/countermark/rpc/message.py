@@ -16,8 +16,16 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args
 
 import msgspec
 
+from countermark.core.errors import Unavailable
+
 R = TypeVar("R", bound=msgspec.Struct)
 R_co = TypeVar("R_co", covariant=True)
+
+
+class KeeperRestarting(Unavailable):
+    """The keeper ends, to be another one at once. The request was not carried out."""
+
+    code = "keeper-restarting"
 
 
 class Request(msgspec.Struct, Generic[R_co], frozen=True, array_like=True, tag=True):

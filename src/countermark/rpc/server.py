@@ -15,7 +15,7 @@ from countermark.core.errors import (
 )
 from countermark.rpc import codec, framing
 from countermark.rpc.framing import Frame
-from countermark.rpc.message import Handlers, Request
+from countermark.rpc.message import Handlers, KeeperRestarting, Request
 from countermark.rpc.stream import FrameStream
 
 _MAX_REQUESTS: Final = 32768
@@ -31,6 +31,7 @@ class KeeperServer:
         self._streams: set[FrameStream] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._restarting = False
         self._idle = asyncio.Event()
 
     async def run(self, listener: socket.socket) -> None:
@@ -48,8 +49,13 @@ class KeeperServer:
             for stream in list(self._streams):
                 stream.close()
 
-    def stop(self) -> None:
-        """Take no new connections, answer what was begun, then let `run` return."""
+    def stop(self, *, restarting: bool = False) -> None:
+        """Take no new connections, answer what was begun, then let `run` return.
+
+        What comes meanwhile is refused. If the process is `restarting`, callers are told that
+        another one comes at once, which they then wait for.
+        """
+        self._restarting = restarting
         self._stop.set()
         if not self._tasks:
             self._idle.set()
@@ -64,6 +70,8 @@ class KeeperServer:
             if frame.kind != framing.REQUEST:
                 raise FormatError("keeper frame", "is not a request")
             if self._stop.is_set():
+                if self._restarting:
+                    raise KeeperRestarting("the keeper is restarting; try again shortly")
                 raise Unavailable("the keeper is stopping; try again shortly")
             if len(self._tasks) >= _MAX_REQUESTS:
                 raise Pushback("the keeper has too many requests in hand")

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from countermark.core.crypto import der
 from countermark.core.crypto.certificate import (
@@ -20,9 +21,10 @@ from countermark.core.crypto.certificate import (
     OID_EXTENDED_KEY_USAGE,
     OID_KEY_USAGE,
     OID_SUBJECT_KEY_ID,
+    Certificate,
 )
 from countermark.core.crypto.keys import PublicKey, encode_pem
-from countermark.core.errors import AlgorithmRefused
+from countermark.core.errors import AlgorithmRefused, SettingsError
 from countermark.ports.clock import Entropy
 from countermark.ports.signer import Signer
 
@@ -31,6 +33,7 @@ INTERMEDIATE_LIFETIME = timedelta(days=1095)
 CA_ROOT_NAME = "countermark-root"
 TSA_ROOT_NAME = "countermark-tsa-root"
 TSA_LIFETIME = ROOT_LIFETIME  # within its root; the key is as safe as the log's
+_SHORTEST = timedelta(days=30)
 
 _ALGORITHMS = {
     "PKIX_ECDSA_P256_SHA_256": der.sequence(der.oid("1.2.840.10045.4.3.2")),
@@ -91,24 +94,8 @@ def issue_ca_chain(
         entropy: for the serial numbers.
     """
     root_name = Subject(organization, CA_ROOT_NAME)
-    name = Subject(organization, "countermark-intermediate")
-    certificate = _certificate(
-        root,
-        root_name,
-        name,
-        issuing_key,
-        start,
-        start + INTERMEDIATE_LIFETIME,
-        _serial(entropy),
-        (
-            _key_usage(_CERT_AND_CRL_SIGN),
-            _extension(OID_EXTENDED_KEY_USAGE, der.sequence(der.oid(EKU_CODE_SIGNING))),
-            _basic_constraints(path_length=0),
-        ),
-    )
-    return Authority(
-        root_name, (certificate, _self_signed(root, root_name, start, entropy, path_length=None))
-    )
+    anchor = _self_signed(root, root_name, start, entropy, path_length=None)
+    return issue_under(CODE_SIGNING, organization, root, anchor, issuing_key, start, entropy)
 
 
 def issue_tsa_chain(
@@ -119,25 +106,62 @@ def issue_tsa_chain(
     Arguments as of `issue_ca_chain`.
     """
     root_name = Subject(organization, TSA_ROOT_NAME)
-    name = Subject(organization, "countermark-tsa")
-    certificate = _certificate(
-        root,
-        root_name,
-        name,
-        tsa_key,
-        start,
-        start + TSA_LIFETIME,
-        _serial(entropy),
-        (
-            _key_usage(_DIGITAL_SIGNATURE),
-            _extension(
-                OID_EXTENDED_KEY_USAGE, der.sequence(der.oid(EKU_TIME_STAMPING)), critical=True
-            ),
-        ),
-    )
-    return Authority(
-        root_name, (certificate, _self_signed(root, root_name, start, entropy, path_length=0))
-    )
+    anchor = _self_signed(root, root_name, start, entropy, path_length=0)
+    return issue_under(TIME_STAMPING, organization, root, anchor, tsa_key, start, entropy)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the certificate under a root is for.
+
+    Attributes:
+        root_name: CN of the root.
+        name: CN of the certificate.
+        lifetime: how long it is valid, within its root's validity.
+        extensions: that say what it is for, DER.
+    """
+
+    root_name: str
+    name: str
+    lifetime: timedelta
+    extensions: tuple[bytes, ...]
+
+
+def issue_under(
+    profile: Profile,
+    organization: str,
+    root: Signer,
+    anchor: bytes,
+    key: PublicKey,
+    start: datetime,
+    entropy: Entropy,
+) -> Authority:
+    """A certificate for another key under a root that exists; its chain.
+
+    Args:
+        profile: `CODE_SIGNING` or `TIME_STAMPING`.
+        organization: O of both subjects.
+        root: the root key.
+        anchor: the root's own certificate, DER.
+        key: public half of the online key.
+        start: notBefore, whole seconds.
+        entropy: for the serial number.
+
+    Raises SettingsError if `root` is not the key of `anchor`, or that has not long to live.
+    """
+    parsed = Certificate.parse(anchor)
+    root_name = Subject(organization, profile.root_name)
+    if parsed.spki != root.public_key.spki or parsed.subject != root_name.encode():
+        raise SettingsError("the root key is not that of the root certificate")
+    end = min(start + profile.lifetime, parsed.not_after)
+    if end - start < _SHORTEST:
+        error = SettingsError(f"the root certificate ends on {parsed.not_after:%Y-%m-%d}")
+        error.add_note("rotate the root as well: add --new-root")
+        raise error
+    name = Subject(organization, profile.name)
+    serial = _serial(entropy)
+    certificate = _certificate(root, root_name, name, key, start, end, serial, profile.extensions)
+    return Authority(root_name, (certificate, anchor))
 
 
 def _self_signed(
@@ -213,3 +237,24 @@ def _basic_constraints(*, path_length: int | None) -> bytes:
 def _extension(number: str, value: bytes, *, critical: bool = False) -> bytes:
     flag = (der.boolean(True),) if critical else ()
     return der.sequence(der.oid(number), *flag, der.octet_string(value))
+
+
+CODE_SIGNING: Final = Profile(
+    CA_ROOT_NAME,
+    "countermark-intermediate",
+    INTERMEDIATE_LIFETIME,
+    (
+        _key_usage(_CERT_AND_CRL_SIGN),
+        _extension(OID_EXTENDED_KEY_USAGE, der.sequence(der.oid(EKU_CODE_SIGNING))),
+        _basic_constraints(path_length=0),
+    ),
+)
+TIME_STAMPING: Final = Profile(
+    TSA_ROOT_NAME,
+    "countermark-tsa",
+    TSA_LIFETIME,
+    (
+        _key_usage(_DIGITAL_SIGNATURE),
+        _extension(OID_EXTENDED_KEY_USAGE, der.sequence(der.oid(EKU_TIME_STAMPING)), critical=True),
+    ),
+)

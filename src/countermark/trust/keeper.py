@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keeper's part of the trust root: it keeps the TUF repository from expiring."""
+"""The keeper's part of the trust root: it keeps the TUF repository from expiring, and publishes."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from countermark.core.errors import Unavailable
 from countermark.ports.clock import Clock
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from countermark.trust.repository import TufRepository
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class TrustKeeper:
-    """Signs a new timestamp at start and then about daily.
+    """Signs a new timestamp at start and then about daily; publishes what it is told to.
 
-    Nothing of it is answered to workers: they read the files.
+    Workers read the files.
 
     Attributes:
         told: called with each role's expiry whenever it was looked at.
@@ -32,6 +33,8 @@ class TrustKeeper:
         self._objects = objects
         self._online = online
         self._clock = clock
+        self._lock = asyncio.Lock()
+        self._repository: TufRepository | None = None
 
     async def run(self, *, check_every_s: float = 600) -> None:
         """Work until cancelled.
@@ -42,14 +45,27 @@ class TrustKeeper:
 
         Raises InvariantBroken if the repository is damaged or of another key.
         """
-        repository = await asyncio.to_thread(self._open)
-        self.told(repository.expiries)
+        await self.change(lambda repository: None)
         due = True
         while True:
             if due:
-                await self._refresh(repository)
+                await self._refresh()
             await asyncio.sleep(check_every_s)
-            due = repository.due(self._now())
+            due = await self.change(lambda repository: repository.due(self.now()))
+
+    async def change(self, work: "Callable[[TufRepository], T]") -> T:
+        """Do something with the repository, in a thread and alone. Raises what that raises."""
+        async with self._lock:
+            if self._repository is None:
+                self._repository = await asyncio.to_thread(self._open)
+            repository = self._repository
+            result = await asyncio.to_thread(work, repository)
+            self.told(repository.expiries)
+        return result
+
+    def now(self) -> datetime:
+        """The time."""
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
 
     def _open(self) -> "TufRepository":
         # Imported here, in a thread: python-tuf costs a tenth of a second of a start that
@@ -58,16 +74,15 @@ class TrustKeeper:
 
         return TufRepository.open(self._objects, self._online)
 
-    async def _refresh(self, repository: "TufRepository") -> None:
+    async def _refresh(self) -> None:
         try:
-            await asyncio.to_thread(repository.refresh, self._now())
+            expires = await self.change(self._sign_anew)
         except Unavailable as error:
             # The old timestamp is good for days yet, and logs need not stop for it.
             _LOG.error("could not sign the TUF repository anew: %s", error)
         else:
-            expires = repository.expires.isoformat()
-            self.told(repository.expiries)
-            _LOG.info("signed the TUF repository anew", extra={"expires": expires})
+            _LOG.info("signed the TUF repository anew", extra={"expires": expires.isoformat()})
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+    def _sign_anew(self, repository: "TufRepository") -> datetime:
+        repository.refresh(self.now())
+        return repository.expires

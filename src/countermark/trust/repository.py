@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TUF repository of the trust root's files, made with python-tuf.
 
-Consistent snapshots; two Ed25519 keys: one signs root and is needed again only to change keys,
-the other, online, signs targets, snapshot and timestamp. Objects: ``N.root.json`` (all of them,
-for ever), ``N.targets.json``, ``N.snapshot.json``, ``targets/<sha256>.<name>``, all immutable,
-and ``timestamp.json``, which is replaced last: a crash before leaves the old state standing.
+Consistent snapshots. At first two Ed25519 keys: one signs root and is needed again only to change
+keys, the other, online, signs targets, snapshot and timestamp. A ceremony (`trust.ceremony`) can
+change who signs root, and give targets to keys that are kept offline, too. Objects:
+``N.root.json`` (all of them, for ever), ``N.targets.json``, ``N.snapshot.json``,
+``targets/<sha256>.<name>``, all immutable, and ``timestamp.json``, which is replaced last: a crash
+before leaves the old state standing.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-# Both packages document these names here, and mark none of them as exported for type checkers.
-from securesystemslib.signer import (  # type: ignore[attr-defined]
-    Key,
-    SecretsHandler,
-    Signature,
-    SSlibKey,
-)
-from securesystemslib.signer import Signer as ForeignSigner  # type: ignore[attr-defined]
+# The package documents these names here, and marks none of them as exported for type checkers.
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     Metadata,
@@ -35,9 +28,11 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 from tuf.api.serialization import DeserializationError
 
-from countermark.core.errors import AlgorithmRefused, InvariantBroken, NotFound
+from countermark.core.errors import InvariantBroken, NotFound, RequestRejected, SettingsError
 from countermark.ports.objects import ObjectStore
 from countermark.ports.signer import Signer
+from countermark.trust.root_keys import PortSigner
+from countermark.trust.roots import check_next_root, parse_targets
 
 ROOT_LIFETIME = timedelta(days=3652)  # as long as the CA's own root
 SIGNED_LIFETIME = timedelta(days=365)  # targets and snapshot
@@ -111,9 +106,29 @@ class TufRepository:
         repository._snapshot = _load(objects, f"{version}.snapshot.json", Snapshot, root)
         version = repository._snapshot.meta[_TARGETS].version
         repository._targets = _load(objects, f"{version}.targets.json", Targets, root)
-        if repository._signer.public_key.keyid not in root.roles[Timestamp.type].keyids:
+        if not repository._signs(root, Timestamp.type, Snapshot.type):
             raise InvariantBroken("the TUF repository was made with another online key")
         return repository
+
+    @property
+    def root(self) -> Root:
+        """The newest root."""
+        return self._root
+
+    @property
+    def root_data(self) -> bytes:
+        """The newest root's file."""
+        return self._objects.fetch(f"{self._root.version}.root.json")
+
+    @property
+    def targets(self) -> Targets:
+        """What the targets role states."""
+        return self._targets
+
+    @property
+    def signs_targets(self) -> bool:
+        """Whether the online key may; else only a ceremony can publish anything."""
+        return self._signs(self._root, Targets.type)
 
     @property
     def timestamp_version(self) -> int:
@@ -137,7 +152,7 @@ class TufRepository:
 
     def refresh(self, now: datetime) -> None:
         """Sign a new timestamp; targets and snapshot too where half their time is over."""
-        if self._targets.expires - _at(now) < _RENEW_SIGNED:
+        if self.signs_targets and self._targets.expires - _at(now) < _RENEW_SIGNED:
             self._advance(now, self._new_targets(self._targets.targets, now))
         elif self._snapshot.expires - _at(now) < _RENEW_SIGNED:
             self._advance(now, self._targets)
@@ -152,7 +167,11 @@ class TufRepository:
             now: aware; lifetimes begin.
             skip: how many versions of each role are passed over. An older copy of a repository
                 must get beyond what clients have seen of it: they go back to no lower version.
+
+        Raises SettingsError if targets are signed offline.
         """
+        if not self.signs_targets:
+            raise offline_targets()
         files: dict[str, TargetFile] = {}
         objects: list[tuple[str, bytes]] = []
         for name, data in targets.items():
@@ -160,6 +179,88 @@ class TufRepository:
             objects += [(f"targets/{path}", data) for path in files[name].get_prefixed_paths()]
         self._objects.put_all(objects)
         self._advance(now, self._new_targets(files, now, skip), skip)
+
+    def holds(self, targets: Mapping[str, bytes]) -> bool:
+        """Whether these are the files that clients get."""
+        known = {name: file.hashes.get("sha256") for name, file in self._targets.targets.items()}
+        return known == {name: hashlib.sha256(data).hexdigest() for name, data in targets.items()}
+
+    def publish_targets(self, data: bytes, files: Mapping[str, bytes], now: datetime) -> None:
+        """Make `data`, which holders of offline keys signed, the targets that clients see.
+
+        Args:
+            data: targets metadata.
+            files: the content of every target, by name.
+            now: aware.
+
+        Raises RequestRejected unless it is of a later version, signed as the root asks, and
+        lists exactly `files`; FormatError if it is something else.
+        """
+        metadata = parse_targets(data)
+        targets = metadata.signed
+        if targets.version <= self._targets.version:
+            raise RequestRejected(f"targets {targets.version} are older than the ones there are")
+        try:
+            self._root.verify_delegate(Targets.type, metadata.signed_bytes, metadata.signatures)
+            for name, file in targets.targets.items():
+                file.verify_length_and_hashes(files[name])
+        except (RepositoryError, KeyError) as error:
+            raise RequestRejected(f"the targets do not hold: {error}") from error
+        objects = [
+            (f"targets/{path}", files[name])
+            for name, file in targets.targets.items()
+            for path in file.get_prefixed_paths()
+        ]
+        self._objects.put_all(objects)
+        self._objects.put_all([(f"{targets.version}.targets.json", data)])
+        self._advance(now, targets)
+
+    def publish_root(self, data: bytes, now: datetime) -> None:
+        """Make `data` the next root. Harmless if it is the newest one already.
+
+        What the old keys signed and the new root would not believe is signed anew before.
+
+        Raises RequestRejected if it is not signed as it must be, or would not let this
+        repository go on; FormatError if it is no root.
+        """
+        if data == self.root_data:
+            return
+        root = check_next_root(self.root_data, data)
+        if not self._signs(root, Timestamp.type, Snapshot.type):
+            raise RequestRejected("the new root does not name the online key that is in use")
+        if not self._believed(f"{self._targets.version}.targets.json", Targets.type, root):
+            if not (self.signs_targets and self._signs(root, Targets.type)):
+                raise RequestRejected("the new root takes the targets from who signed them")
+            self._advance(now, self._new_targets(self._targets.targets, now))
+        elif not (
+            self._believed(f"{self._snapshot.version}.snapshot.json", Snapshot.type, root)
+            and self._believed(_TIMESTAMP, Timestamp.type, root)
+        ):
+            self._advance(now, self._targets)
+        self._objects.put_all([(f"{root.version}.root.json", data)])
+        self._root = root
+
+    def sign_anew(self, now: datetime) -> None:
+        """Sign everything with the key in use, so that no older one is needed any more."""
+        renewed = self._targets
+        if self.signs_targets:
+            renewed = self._new_targets(self._targets.targets, now)
+        self._advance(now, renewed)
+
+    def _signs(self, root: Root, *roles: str) -> bool:
+        """Whether the online key alone can sign for these roles."""
+        keyid = self._signer.public_key.keyid
+        return all(
+            keyid in root.roles[role].keyids and root.roles[role].threshold == 1 for role in roles
+        )
+
+    def _believed(self, path: str, role: str, root: Root) -> bool:
+        metadata = Metadata[Targets].from_bytes(self._objects.fetch(path))
+        try:
+            root.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+        except RepositoryError:
+            return False
+        return True
 
     def _new_targets(self, files: dict[str, TargetFile], now: datetime, skip: int = 0) -> Targets:
         # A version that a crash left unreferenced is passed over: its bytes are immutable.
@@ -191,31 +292,18 @@ class TufRepository:
         self._timestamp_version = timestamp.version
 
 
-class PortSigner(ForeignSigner):
-    """One of our signers as securesystemslib, and so python-tuf, wants them. Ed25519 only."""
+def newest_root(objects: ObjectStore) -> bytes:
+    """The newest root's file. Raises InvariantBroken if there is none or it is damaged."""
+    path = f"{_newest(objects, Root.type)}.root.json"
+    _load(objects, path, Root, None)
+    return objects.fetch(path)
 
-    def __init__(self, signer: Signer) -> None:
-        key = load_der_public_key(signer.public_key.spki)
-        if not isinstance(key, Ed25519PublicKey):
-            raise AlgorithmRefused("TUF keys have to be Ed25519")
-        self._signer = signer
-        self._public_key = SSlibKey.from_crypto(key)
 
-    @property
-    def public_key(self) -> SSlibKey:
-        """Its public half with TUF's key id."""
-        return self._public_key
-
-    def sign(self, payload: bytes) -> Signature:
-        """Sign metadata bytes."""
-        return Signature(self._public_key.keyid, self._signer.sign(payload).hex())
-
-    @classmethod
-    def from_priv_key_uri(
-        cls, priv_key_uri: str, public_key: Key, secrets_handler: SecretsHandler | None = None
-    ) -> "PortSigner":
-        """Part of the base class; our keys are not found by URI."""
-        raise ValueError("Countermark's keys are not found by URI")
+def offline_targets() -> SettingsError:
+    """What to do where the online key may not sign targets."""
+    error = SettingsError("the TUF targets are signed offline, so nothing can be published alone")
+    error.add_note("run countermark trust ceremony start --targets, and finish that ceremony")
+    return error
 
 
 def _at(now: datetime) -> datetime:

@@ -22,7 +22,8 @@ from countermark.trust.authorities import Authority
 TRUSTED_ROOT: Final = "trusted_root.json"
 SIGNING_CONFIG: Final = "signing_config.v0.2.json"
 TRUST_CONFIG: Final = "trust_config.json"
-NAMES: Final = (TRUSTED_ROOT, SIGNING_CONFIG, TRUST_CONFIG)
+DISTRUST: Final = "distrust.json"
+NAMES: Final = (TRUSTED_ROOT, SIGNING_CONFIG, TRUST_CONFIG, DISTRUST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,21 @@ class TrustedLog:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedAuthority:
+    """A chain of the CA or the TSA, and when its key may have signed.
+
+    Attributes:
+        authority: names and certificates.
+        start: validity begins, whole seconds.
+        end: the last moment that it may have signed anything at; None for one in use.
+    """
+
+    authority: Authority
+    start: datetime
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """Everything a client needs to know of one instance, in use since `start`.
 
@@ -51,11 +67,12 @@ class Trust:
         issuer_url: the embedded issuer's `iss`, or empty for none.
         tsa_url: the timestamp endpoint itself.
         operator: who runs the services, for us the instance's host name.
-        start: validity of all but the logs begins, whole seconds.
+        start: the services in the signing config are used from then on, whole seconds.
         tlogs: the v1 log's shards, oldest first; all are at one URL.
         ctlogs: the CT logs, oldest first.
-        ca: chain, the issuing CA first.
-        tsa: chain, the TSA's certificate first.
+        cas: chains, each with the issuing CA first; oldest first.
+        tsas: chains, each with the TSA's certificate first; oldest first.
+        distrust: the distrust list, as it is.
     """
 
     base_url: str
@@ -65,8 +82,9 @@ class Trust:
     start: datetime
     tlogs: tuple[TrustedLog, ...]
     ctlogs: tuple[TrustedLog, ...]
-    ca: Authority
-    tsa: Authority
+    cas: tuple[TrustedAuthority, ...]
+    tsas: tuple[TrustedAuthority, ...]
+    distrust: bytes
 
 
 def trust_targets(trust: Trust) -> dict[str, bytes]:
@@ -77,6 +95,7 @@ def trust_targets(trust: Trust) -> dict[str, bytes]:
         TRUSTED_ROOT: root.serialize(),
         SIGNING_CONFIG: config.serialize(),
         TRUST_CONFIG: json.dumps(both, indent=2).encode("ascii") + b"\n",
+        DISTRUST: trust.distrust,
     }
 
 
@@ -97,9 +116,9 @@ def _signing_config(trust: Trust) -> SigningConfig:
 def _trusted_root(trust: Trust) -> TrustedRoot:
     return TrustedRoot(
         tlogs=tuple(map(_log, trust.tlogs)),
-        certificate_authorities=(_authority(trust.ca, trust.base_url, trust),),
+        certificate_authorities=tuple(_authority(ca, trust.base_url) for ca in trust.cas),
         ctlogs=tuple(map(_log, trust.ctlogs)),
-        timestamp_authorities=(_authority(trust.tsa, trust.tsa_url, trust),),
+        timestamp_authorities=tuple(_authority(tsa, trust.tsa_url) for tsa in trust.tsas),
     )
 
 
@@ -116,11 +135,12 @@ def _log(log: TrustedLog) -> TransparencyLog:
     )
 
 
-def _authority(authority: Authority, url: str, trust: Trust) -> CertificateAuthority:
+def _authority(trusted: TrustedAuthority, url: str) -> CertificateAuthority:
+    authority = trusted.authority
     return CertificateAuthority(
         organization=authority.subject.organization,
         common_name=authority.subject.common_name,
         uri=url,
         chain=authority.chain,
-        validity=Validity(trust.start),
+        validity=Validity(trusted.start, trusted.end),
     )

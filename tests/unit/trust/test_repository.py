@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from countermark.core.errors import AlgorithmRefused, InvariantBroken, Unavailable
-from countermark.drivers.keys.file import ED25519, P256, create_key
+from countermark.drivers.keys.file import ED25519, RSA_2048, create_key
 from countermark.trust.repository import TufRepository
 from tests.support.tuf import START, TARGETS, MadeRepository, damage, make_repository
 
@@ -149,6 +149,6 @@ def test_another_online_key_is_refused(made: MadeRepository, tmp_path: Path) -> 
     stranger = create_key(tmp_path / "stranger.pem", ED25519, b"secret")
     with pytest.raises(InvariantBroken, match="another online key"):
         TufRepository.open(made.objects, stranger)
-    ecdsa = create_key(tmp_path / "ecdsa.pem", P256, b"secret")
+    rsa = create_key(tmp_path / "rsa.pem", RSA_2048, b"secret")
     with pytest.raises(AlgorithmRefused):
-        TufRepository.open(made.objects, ecdsa)
+        TufRepository.open(made.objects, rsa)

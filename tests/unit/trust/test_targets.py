@@ -21,6 +21,7 @@ from countermark.trust.targets import (
     TRUST_CONFIG,
     TRUSTED_ROOT,
     Trust,
+    TrustedAuthority,
     TrustedLog,
     trust_targets,
 )
@@ -45,8 +46,17 @@ def trust(keys: dict[str, FileSigner]) -> Trust:
         start=START,
         tlogs=(TrustedLog("http://localhost:7446", keys["log"].public_key, START),),
         ctlogs=(TrustedLog("http://localhost:7446/ctlog/main", keys["ct"].public_key, START),),
-        ca=issue_ca_chain("localhost", keys["ca-root"], ca, START, SystemEntropy()),
-        tsa=issue_tsa_chain("localhost", keys["tsa-root"], tsa, START, SystemEntropy()),
+        cas=(
+            TrustedAuthority(
+                issue_ca_chain("localhost", keys["ca-root"], ca, START, SystemEntropy()), START
+            ),
+        ),
+        tsas=(
+            TrustedAuthority(
+                issue_tsa_chain("localhost", keys["tsa-root"], tsa, START, SystemEntropy()), START
+            ),
+        ),
+        distrust=b"{}\n",
     )
 
 
@@ -75,7 +85,7 @@ def test_trusted_root_as_others_read_it(trust: Trust, keys: dict[str, FileSigner
     (tsa,) = tree["timestampAuthorities"]
     assert tsa["uri"] == "http://localhost:7446/api/v1/timestamp"
     certificates = [item["rawBytes"] for item in tsa["certChain"]["certificates"]]
-    assert certificates == [b64encode(data).decode() for data in trust.tsa.chain]
+    assert certificates == [b64encode(data).decode() for data in trust.tsas[0].authority.chain]
 
 
 def test_our_own_readers_agree(trust: Trust) -> None:

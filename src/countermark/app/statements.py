@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instance's own statements: files that it signs and puts into its own log."""
+
+import asyncio
+import hashlib
+from typing import Final
+
+from countermark.app.data_dir import DataDir
+from countermark.app.instance import InstanceConfig
+from countermark.app.keeper_wiring import Parts
+from countermark.app.keyring import KeyRing, read_passphrase
+from countermark.app.logs import shard_of
+from countermark.app.messages import Logged, LogStatement
+from countermark.core.bundle.bundle import (
+    Bundle,
+    InclusionProof,
+    MessageSignature,
+    TransparencyLogEntry,
+)
+from countermark.core.encoding import to_base64
+from countermark.core.errors import RequestRejected
+from countermark.core.rekor import hashedrekord
+from countermark.core.rekor.shard import Shard
+from countermark.core.rekor.stored import stored_search_keys
+from countermark.drivers.keys.file import P256, create_key, load_signer
+from countermark.ports.signer import Signer
+from countermark.rpc.message import Handlers
+from countermark.tilelog.log import Log
+from countermark.tlog.personality import submission
+
+STATEMENT_KEY: Final = "statements"
+"""Name of the online key that signs the instance's own statements."""
+
+
+def statement_handlers(
+    data_dir: DataDir,
+    config: InstanceConfig,
+    keys: KeyRing,
+    parts: Parts,
+    passphrase: bytes | None,
+) -> Handlers:
+    """What the keeper answers."""
+    entry = config.open_log("rekor-v1")
+    shard = shard_of(config, entry, keys.signer(entry.key).public_key)
+
+    async def log_statement(message: LogStatement) -> Logged:
+        signer = await asyncio.to_thread(statement_signer, data_dir, message.key, passphrase)
+        return await log_file(message.data, signer, parts.open_v1_log(config), shard)
+
+    return {LogStatement: log_statement}
+
+
+def statement_signer(data_dir: DataDir, name: str, passphrase: bytes | None) -> Signer:
+    """The key for statements, made when it is first needed. Blocks.
+
+    Raises RequestRejected for another name, SettingsError, FormatError, OSError.
+    """
+    if name != STATEMENT_KEY:
+        raise RequestRejected(f"key {name[:40]!r} signs no statements")
+    secret = passphrase or read_passphrase(data_dir.keys_passphrase_file)
+    file = data_dir.key_file(name)
+    return load_signer(file, secret) if file.exists() else create_key(file, P256, secret)
+
+
+async def log_file(data: bytes, signer: Signer, log: Log, shard: Shard) -> Logged:
+    """Sign a file, log that as a hashedrekord entry, and wait until it is durable.
+
+    Raises as `Log.add` does.
+    """
+    digest = hashlib.sha256(data)
+    signature = signer.sign(data)
+    body = hashedrekord.canonical_body(
+        "sha256", digest.hexdigest(), signature, signer.public_key.to_pem()
+    )
+    added = await log.add(submission(body, stored_search_keys(body)))
+    proof = InclusionProof(
+        added.index,
+        added.head.root_hash,
+        added.head.tree_size,
+        tuple(added.proof),
+        added.head.signed.decode("utf-8"),
+    )
+    logged = TransparencyLogEntry(
+        shard.first_index + added.index,
+        shard.log_id,
+        "hashedrekord",
+        "0.0.1",
+        added.time_ms // 1000,
+        added.promise,
+        proof,
+        body,
+    )
+    hint = to_base64(signer.public_key.key_id)
+    content = MessageSignature(signature, "SHA2_256", digest.digest())
+    bundle = Bundle("0.3", (), hint, (logged,), (), content)
+    return Logged(logged.log_index, bundle.serialize())
