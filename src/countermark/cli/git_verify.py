@@ -12,6 +12,7 @@ from typing import Any
 from countermark.cli import verify_command as rules
 from countermark.cli.arguments import Arguments, parse_arguments, printable
 from countermark.cli.exits import NO_SIGNATURE, OK, exit_code
+from countermark.cli.expected import policies_of
 from countermark.cli.output import Output, describe
 from countermark.client.git.objects import SignedObject, parse_object
 from countermark.client.git.run import list_commits, read_object
@@ -99,7 +100,7 @@ def expected(
         )
         raise error
     said = Arguments(values, ())
-    (policy,) = rules._policies(said)
+    (policy,) = policies_of(said)
     return policy, rules._named_root(said, environ)
 
 

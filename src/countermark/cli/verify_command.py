@@ -10,8 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from countermark.cli import expected
 from countermark.cli.arguments import Arguments, parse_arguments, printable
 from countermark.cli.exits import NO_SIGNATURE, OK, exit_code
+from countermark.cli.expected import ROOTS, judge_of, policies_of, usage
 from countermark.cli.output import Output, describe
 from countermark.client.verify import (
     FileArtifact,
@@ -23,8 +25,6 @@ from countermark.client.verify import (
     root_from_file,
 )
 from countermark.core.bundle.bundle import MAX_BUNDLE_BYTES, Bundle
-from countermark.core.crypto.keys import PublicKey
-from countermark.core.encoding import from_utf8
 from countermark.core.errors import (
     CountermarkError,
     FormatError,
@@ -35,19 +35,11 @@ from countermark.core.errors import (
 )
 from countermark.core.verify.artifact import Artifact, DigestArtifact
 from countermark.core.verify.evidence import Check, Evidence
-from countermark.core.verify.policy import (
-    AllOf,
-    AnyOf,
-    CertificateExtension,
-    Identity,
-    IdentityPattern,
-    Policy,
-    UnsafeAnyIdentity,
-)
 from countermark.core.verify.verifier import Expected
 
 if TYPE_CHECKING:
     from countermark.cli.verify_asked import Asked
+    from countermark.cli.verify_who import Judge
 
 HELP = """\
 Usage: countermark verify [OPTIONS] FILE…
@@ -56,14 +48,29 @@ Usage: countermark verify [OPTIONS] FILE…
   FILE.sigstore). Instead of a file, a digest can be given: sha256:<64 hex digits>;
   a file of such a name is ./sha256:….
 
+  With no word on who must have signed, it says who did, and compares with whom you
+  chose to remember: verified (0) if it is the same signer, else not (1).
+
 Who must have signed:
   --identity NAME          e-mail address or URI in the certificate; repeat for several
   --issuer URL             identity provider that vouched for it
   --identity-regex RE      instead of --identity: pattern for the whole name
   --issuer-regex RE        instead of --issuer: pattern for the whole URL
-  --extension NAME=VALUE   what else the certificate must say, e.g. source-repository-uri=…
+  --repository NAME        the source repository, octo/app or its whole URL; with --issuer
+                           it may stand instead of --identity
+  --workflow PATH          its workflow, e.g. .github/workflows/release.yml
+  --ref REF                branch or tag, e.g. 'refs/tags/v*'
+  --trigger EVENT          what started it, e.g. push
+  --runner KIND            where it ran, e.g. github-hosted
+  --extension NAME=VALUE   what else the certificate must say: repository-id, owner, commit,
+                           environment, visibility, …, any extension or its number
   --key REF                instead of all these: a managed key, as a PEM file, pkcs11:… or a
                            key service's URI; repeat for several, one of which must have signed
+  --policy FILE            a policy file that says all of this for each file, and more
+  --policy-identity NAME   who must have signed the policy itself, with …
+  --policy-issuer URL      … the provider that vouched for it
+  --trust-first-use        remember the signer, for all versions of FILE
+  --as NAME                what to remember FILE as, or to look up in the policy
   --unsafe-any-identity    accept anybody; proves only that somebody signed
 
 Whom to believe (default: the root that knows the bundle's log, of the user's own instances,
@@ -113,12 +120,7 @@ _ASKED = (
     "rfc3161-timestamp",
 )
 _OPTIONS = (
-    "identity",
-    "issuer",
-    "identity-regex",
-    "issuer-regex",
-    "extension",
-    "key",
+    *expected.OPTIONS,
     "instance",
     "url",
     "trusted-root",
@@ -127,9 +129,14 @@ _OPTIONS = (
     *_ASKED,
     "type",
 )
-_FLAGS = ("explain", "print-predicate", "unsafe-any-identity", "without-log", "json", "help")
-_ROOTS = ("instance", "url", "trusted-root", "trust-config")
-_MAX_KEY_BYTES = 64 * 1024
+_FLAGS = (
+    "explain",
+    "print-predicate",
+    *expected.FLAGS,
+    "without-log",
+    "json",
+    "help",
+)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -140,7 +147,7 @@ def run(argv: Sequence[str]) -> int:
         if arguments.flag("help"):
             print(HELP, end="")
             return OK
-        policies: tuple[Expected, ...] = _policies(arguments)
+        policies: tuple[Expected, ...] = policies_of(arguments)
         asked = None
         if any(map(arguments.flag, (*_ASKED, "without-log"))):
             from countermark.cli import verify_asked
@@ -150,14 +157,15 @@ def run(argv: Sequence[str]) -> int:
         root = _named_root(arguments, os.environ)
         bundle_file = arguments.one("bundle")
         if not arguments.operands:
-            raise _usage("there is nothing to verify", "name at least one FILE")
+            raise usage("there is nothing to verify", "name at least one FILE")
+        judge = judge_of(arguments, policies, root)
         if bundle_file and len(arguments.operands) > 1:
-            raise _usage("--bundle is for one FILE", "verify the files one by one")
+            raise usage("--bundle is for one FILE", "verify the files one by one")
         if arguments.flag("print-predicate") and not arguments.one("type"):
-            raise _usage("a predicate means nothing without its type", "say which with --type")
+            raise usage("a predicate means nothing without its type", "say which with --type")
     except CountermarkError as error:
         return output.fail(error)
-    task = _Task(arguments, policies, root, asked, output)
+    task = _Task(arguments, policies, root, asked, judge, output)
     results = [_verify(name, bundle_file, task) for name in arguments.operands]
     output.result({"results": [result for result, _ in results]})
     return next((code for _, code in results if code), OK)
@@ -167,18 +175,30 @@ class _Task(NamedTuple):
     """What is the same for every file.
 
     `policies` are alternatives, more than one only for several keys; `asked` is there only if
-    `verify_asked` had something to read.
+    `verify_asked` had something to read, `judge` only if `policies` do not say it all.
     """
 
     arguments: Arguments
     policies: tuple[Expected, ...]
     root: Root | None
     asked: "Asked | None"
+    judge: "Judge | None"
     output: Output
 
     @property
     def kind(self) -> str:
         return self.arguments.one("type")
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What the judge has to say of a file, for programs."""
+        return {} if self.judge is None else self.judge.facts.get(name, {})
+
+    def under(self, root: Root, bundle: Bundle, artifact: Artifact, policy: Expected) -> Evidence:
+        """Verify with all that was asked for."""
+        if self.asked is None:
+            return root.verify(bundle, artifact, policy)
+        thresholds, witnesses = self.asked.thresholds, self.asked.witnesses
+        return root.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
 
 
 def _verify(name: str, bundle_file: str, task: _Task) -> tuple[dict[str, Any], int]:
@@ -198,13 +218,15 @@ def _verify(name: str, bundle_file: str, task: _Task) -> tuple[dict[str, Any], i
         told = _told(evidence, bundle, task.kind, output, print_it=print_it)
     except CountermarkError as error:
         result = code if code is not None and isinstance(error, NotFound) else exit_code(error)
-        return _failed(name, error, result, output, explain=explain), result
+        failed = _failed(name, error, result, output, explain=explain)
+        return {**failed, **task.facts(name)}, result
     except OSError as error:
         reason = RequestRejected(f"{error.filename or name} cannot be read: {error.strerror}")
         return _failed(name, reason, exit_code(reason), output), exit_code(reason)
     if not print_it:
-        _print(name, evidence, output, explain=explain)
-    return {"file": name, "verified": True, **evidence.to_json(), **told}, OK
+        remark = task.judge.remarks.get(name, "") if task.judge is not None else ""
+        _print(name, evidence, output, remark, explain=explain)
+    return {"file": name, "verified": True, **evidence.to_json(), **told, **task.facts(name)}, OK
 
 
 def _signatures(name: str, bundle_file: str, task: _Task) -> "list[Bundle | FormatError]":
@@ -271,110 +293,47 @@ def _told(
 def _with_progress(
     name: str, artifact: Artifact, size: int, bundle: Bundle, task: _Task
 ) -> Evidence:
-    root = task.root or choose_root(bundle)
+    judge = task.judge
+    root = (judge.root() if judge is not None else None) or task.root or choose_root(bundle)
     with task.output.progress(f"hashing {name}", size) as ticker:
         if isinstance(artifact, FileArtifact):
             artifact.progress = ticker.advance
+        if judge is not None:
+            return judge.verify(name, bundle, artifact, root, task.under)
         if len(task.policies) == 1:
-            return _under(root, bundle, artifact, task.policies[0], task.asked)
+            return task.under(root, bundle, artifact, task.policies[0])
         from countermark.client.keys.several import first_that_holds
 
         return first_that_holds(
             bundle,
             task.policies,
-            lambda policy: _under(root, bundle, artifact, policy, task.asked),
+            lambda policy: task.under(root, bundle, artifact, policy),
         )
-
-
-def _under(
-    root: Root, bundle: Bundle, artifact: Artifact, policy: Expected, asked: "Asked | None"
-) -> Evidence:
-    if asked is None:
-        return root.verify(bundle, artifact, policy)
-    return root.verify(bundle, artifact, policy, asked.thresholds, witnesses=asked.witnesses)
 
 
 def _artifact(name: str, bundle_file: str) -> tuple[Artifact, int]:
     # Before any look at the disk: a file of that name must not stand in for what was asked about.
     if name.startswith(("sha256:", "sha384:", "sha512:")):
         if not bundle_file:
-            raise _usage("a digest alone has no signature beside it", "name it with --bundle")
+            raise usage("a digest alone has no signature beside it", "name it with --bundle")
         return DigestArtifact.parse(name), 0
     if not os.path.exists(name):
         raise NotFound(f"there is no file {name}")
     return FileArtifact(name), os.path.getsize(name)
 
 
-def _policies(arguments: Arguments) -> tuple[Expected, ...]:
-    """Who may have signed: one policy, or keys of which one must fit."""
-    keys = arguments.all("key")
-    names, pattern = arguments.all("identity"), arguments.one("identity-regex")
-    issuer, issuer_pattern = arguments.one("issuer"), arguments.one("issuer-regex")
-    ways = (bool(names), bool(pattern), bool(keys), arguments.flag("unsafe-any-identity"))
-    if sum(ways) != 1:
-        raise _usage(
-            "it must be said, in one way, who is to have signed",
-            "use --identity NAME with --issuer URL, or --key REF",
-        )
-    extensions = tuple(map(_extension, arguments.all("extension")))
-    if keys:
-        if issuer or issuer_pattern or extensions:
-            raise _usage("a managed key has no issuer and no certificate", "give --key alone")
-        return tuple(map(_key, keys))
-    who: Policy = UnsafeAnyIdentity()
-    if not (names or pattern):
-        if issuer or issuer_pattern:
-            raise _usage("an issuer alone names nobody", "say with --identity-regex who")
-    else:
-        if bool(issuer) == bool(issuer_pattern):
-            raise _usage(
-                "a name proves nothing without the provider that vouched for it",
-                "say with --issuer URL (or --issuer-regex) which one",
-            )
-        if issuer and names:
-            who = AnyOf(tuple(Identity(name, issuer) for name in names))
-        else:
-            import re
-
-            patterns = (pattern,) if pattern else tuple(map(re.escape, names))
-            by = issuer_pattern or re.escape(issuer)
-            who = AnyOf(tuple(IdentityPattern(item, by) for item in patterns))
-    return (AllOf((who, *extensions)),)
-
-
-def _key(reference: str) -> PublicKey:
-    if not reference:
-        raise _usage("--key was given without a value", "name a key")
-    if "://" not in reference and not reference.startswith("pkcs11:"):
-        data = from_utf8(read_file(reference, _MAX_KEY_BYTES), reference)
-        if "PRIVATE KEY-----" not in data:
-            return PublicKey.from_pem(data, reference)
-    from countermark.cli.passphrases import asking
-    from countermark.client.keys.reference import public_key
-
-    return public_key(reference, asking(""))
-
-
-def _extension(text: str) -> CertificateExtension:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise _usage(f"--extension {text} names no value", "write it as NAME=VALUE")
-    return CertificateExtension(name, value)
-
-
 def _named_root(arguments: Arguments, environ: Mapping[str, str]) -> Root | None:
     """The root that flags, or else the environment, ask for."""
-    named = {name: arguments.one(name) for name in _ROOTS}
+    named = {name: arguments.one(name) for name in ROOTS}
     if not any(named.values()):
         named = {
-            name: environ.get(f"COUNTERMARK_{name.upper().replace('-', '_')}", "")
-            for name in _ROOTS
+            name: environ.get(f"COUNTERMARK_{name.upper().replace('-', '_')}", "") for name in ROOTS
         }
     chosen = {name: value for name, value in named.items() if value}
     if not chosen:
         return None
     if len(chosen) > 1:
-        raise _usage("whom to believe is said in more than one way", "say it once")
+        raise usage("whom to believe is said in more than one way", "say it once")
     ((way, value),) = chosen.items()
     return named_root(value) if way in ("instance", "url") else root_from_file(value)
 
@@ -410,7 +369,9 @@ def _explain(checks: tuple[object, ...], output: Output) -> None:
         output.line(line)
 
 
-def _print(name: str, evidence: Evidence, output: Output, *, explain: bool = False) -> None:
+def _print(
+    name: str, evidence: Evidence, output: Output, remark: str = "", *, explain: bool = False
+) -> None:
     signer, name, root = evidence.signer, printable(name), printable(evidence.root)
     if signer is not None:
         who = printable(f"{signer.name} ({signer.issuer})")
@@ -418,18 +379,15 @@ def _print(name: str, evidence: Evidence, output: Output, *, explain: bool = Fal
         who = f"key sha256:{evidence.key.key_id.hex()}"
     when = f" at {evidence.times[0].time:%Y-%m-%d %H:%M:%S} UTC" if evidence.times else ""
     if explain or not (output.terminal or sys.stdout.isatty()):
-        output.line(f"{name}: verified, signed by {who}{when}, root {root}")
+        told = f", {remark}" if remark else ""
+        output.line(f"{name}: verified, signed by {who}{when}, root {root}{told}")
         if explain:
             _explain(evidence.checks, output)
         return
     output.line(f"{output.good('verified')} {output.strong(name)}")
     output.line(f"  signed by {who}{when}")
     output.line(f"  root       {root}")
+    if remark:
+        output.line(f"  {remark}")
     for check in evidence.checks:
         output.line(f"  ✓ {check.name:<11} {printable(check.detail)}")
-
-
-def _usage(what: str, advice: str) -> RequestRejected:
-    error = RequestRejected(what)
-    error.add_note(advice)
-    return error

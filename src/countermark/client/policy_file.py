@@ -9,6 +9,7 @@ import hashlib
 import os
 from functools import cached_property
 
+from countermark.client.keys.several import first_that_holds
 from countermark.client.verify import (
     Root,
     bundle_path,
@@ -26,7 +27,6 @@ from countermark.core.errors import (
     FormatError,
     IdentityMismatch,
     RequestRejected,
-    VerificationError,
 )
 from countermark.core.policy.document import (
     MAX_POLICY_BYTES,
@@ -37,6 +37,7 @@ from countermark.core.policy.document import (
 from countermark.core.verify.artifact import Artifact, BytesArtifact
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import Policy
+from countermark.core.verify.verifier import Expected
 from countermark.core.verify.witness import MAX_POLICY_BYTES as MAX_WITNESS_POLICY_BYTES
 from countermark.core.verify.witness import WitnessPolicy
 
@@ -115,16 +116,16 @@ class PolicyFile:
         """
         rule = self.document.rule_for(name)
         chosen = self.root or root or choose_root(bundle)
-        refusal: VerificationError | None = None
-        for accepted in self._accepted(rule, bundle):
-            try:
-                return chosen.verify(
-                    bundle, artifact, accepted, rule.thresholds, witnesses=self.witnesses
-                )
-            except VerificationError as error:  # of another one of the keys, perhaps
-                refusal = refusal or error
-        assert refusal is not None
-        raise refusal
+        accepted = self._accepted(rule, bundle)
+
+        def check(expected: Expected) -> Evidence:
+            return chosen.verify(
+                bundle, artifact, expected, rule.thresholds, witnesses=self.witnesses
+            )
+
+        return (
+            check(accepted[0]) if len(accepted) == 1 else first_that_holds(bundle, accepted, check)
+        )
 
     def check(self) -> None:
         """Read everything that the policy refers to, so that what is wrong shows now."""
@@ -134,7 +135,7 @@ class PolicyFile:
             for reference in rule.keys:
                 self._key(reference)
 
-    def _accepted(self, rule: Rule, bundle: Bundle) -> list[Policy | PublicKey]:
+    def _accepted(self, rule: Rule, bundle: Bundle) -> list[Expected]:
         """Whom a rule accepts for this bundle: its identities, or each of its keys."""
         if bundle.public_key_hint is None:
             if rule.policy is None:

@@ -142,6 +142,10 @@ def test_any_of_a_policys_keys_is_accepted(folder: Path) -> None:
         else:
             with pytest.raises(InclusionInvalid, match="another signer"):
                 verify(file, keyed_bundle(), root=ROOT)
+            two = keys.replace("]", ', { file = "other.pub" }]')
+            file = policy(folder, f'[[artifact]]\nfiles = "*"\nkeys = {two}\n')
+            with pytest.raises(IdentityMismatch, match="none of the 2 keys"):
+                verify(file, keyed_bundle(), root=ROOT)
         with pytest.raises(IdentityMismatch, match="certain keys only"):
             verify(file, FORGE.bundle(), root=ROOT)
     with pytest.raises(IdentityMismatch, match="accepts no key"):
