@@ -19,9 +19,10 @@ from countermark.core.bundle.bundle import HASH_ALGORITHMS, Bundle, Transparency
 from countermark.core.bundle.signing_config import Candidates, select_candidates
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import to_base64
-from countermark.core.errors import Pushback, Unavailable, UpstreamDown
+from countermark.core.errors import Pushback, TimeUnproven, Unavailable, UpstreamDown
 from countermark.core.intoto.envelope import Envelope
 from countermark.core.tsp.request import TimestampRequest
+from countermark.core.tsp.verify import verify_timestamp
 from countermark.core.verify.artifact import Artifact
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import Policy
@@ -59,7 +60,8 @@ class Prepared(NamedTuple):
 def stamp(instance: Instance, bundle: Bundle, transport: Transport) -> Bundle:
     """`bundle` with the timestamps that the signing config asks for; none if it names no TSA.
 
-    Raises Unavailable if too few authorities answer, RequestRejected if one refuses.
+    Raises Unavailable if too few authorities answer, RequestRejected if one refuses,
+    VerificationError if one can't be believed: nothing should be logged with its word.
     """
     services = instance.signing_config
     if not services.tsa_urls:
@@ -71,12 +73,17 @@ def stamp(instance: Instance, bundle: Bundle, transport: Transport) -> Bundle:
         supported=_TSA_VERSIONS,
         now=datetime.now(tz=UTC),
     )
+    authorities = instance.trusted_root.timestamp_authorities
     imprint = hashlib.sha256(bundle.signature).digest()
 
     def ask(url: str, budgeted: Transport) -> bytes:
         nonce = secrets.randbits(_NONCE_BITS)
         request = TimestampRequest("sha256", imprint, nonce=nonce, certificates=True)
-        return request_timestamp(budgeted, url, request)
+        token = request_timestamp(budgeted, url, request)
+        if not authorities:
+            raise TimeUnproven("the trusted root lists no timestamp authority")
+        verify_timestamp(token, bundle.signature, authorities)
+        return token
 
     return bundle._replace(timestamps=_of_enough(chosen, transport, ask))
 
