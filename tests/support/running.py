@@ -53,13 +53,17 @@ class Running:
 
     def run(self, *command: str, stdin: str = "", **environment: str) -> "Done":
         """Any program in that environment."""
+        return self.run_in(self.home, *command, stdin=stdin, **environment)
+
+    def run_in(self, folder: Path, *command: str, stdin: str = "", **environment: str) -> "Done":
+        """Any program in that environment, in another folder than the person's home."""
         done = subprocess.run(
             command,
             input=stdin,
             capture_output=True,
             text=True,
             env=self.environment(**environment),
-            cwd=self.home,
+            cwd=folder,
             timeout=TIMEOUT_S,
         )
         return Done(done.returncode, done.stdout, done.stderr)
