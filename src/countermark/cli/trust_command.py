@@ -41,7 +41,13 @@ COMMANDS: dict[str, Entry] = {
         _CLIENT, "countermark.cli.trust_install:install", "Set another client up for an instance."
     ),
     "uninstall": Entry(_CLIENT, "countermark.cli.trust_install:uninstall", "Undo exactly that."),
+    "doctor": Entry(
+        _CLIENT, "countermark.cli.trust_doctor:doctor", "Say what is wrong, and what to do."
+    ),
     "forget": Entry(_CLIENT, "countermark.cli.trust_fetch:forget", "Trust an instance no longer."),
+    "ceremony": Entry(
+        _OWN, "countermark.cli.ceremony_command:ceremony", "Sign the next TUF root, m of n people."
+    ),
     "rotate": Entry(
         _OWN, "countermark.cli.rotate_command:rotate", "Change a service's key, without a gap."
     ),

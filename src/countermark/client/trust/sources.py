@@ -31,6 +31,7 @@ class Source(NamedTuple):
         tuf_url: its TUF repository; empty if none is known.
         versions: of the TUF metadata; None if it was never fetched.
         expires: when the first of that expires.
+        recorded: in the user's registry.
         own: an instance of this machine, believed about identities of its own login only.
         fault: why what is kept of it is not believed; empty if it is.
     """
@@ -43,6 +44,7 @@ class Source(NamedTuple):
     tuf_url: str = ""
     versions: "Versions | None" = None
     expires: datetime | None = None
+    recorded: bool = False
     own: bool = False
     fault: str = ""
 
@@ -136,6 +138,7 @@ def _plain(record: InstanceRecord) -> Source:
         record.signing_config_json,
         record.tuf_root_json,
         record.tuf.url if record.tuf is not None else f"{record.url}/tuf",
+        recorded=True,
         own=bool(record.data_dir),
     )
 
