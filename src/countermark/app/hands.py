@@ -103,10 +103,7 @@ class Stopped:
         """Publish what holders of offline keys signed."""
         config = load_instance(self._data_dir.instance_file)
         repository = self._repository(KeyRing.load(self._data_dir, config, self._secrets.online))
-        if root:
-            repository.publish_root(root, self._now())
-        if targets:
-            repository.publish_targets(targets, files, self._now())
+        repository.publish_signed(root, targets, files, self._now())
 
     def switch(self) -> datetime:
         """See `Hands`. The next start reads instance.json; only logs have to be made."""

@@ -35,10 +35,8 @@ def trust_handlers(data_dir: DataDir, keys: KeyRing, parts: Parts) -> Handlers:
 
     async def publish_signed(message: PublishSigned) -> Published:
         def work(repository: "TufRepository") -> Published:
-            if message.root:
-                repository.publish_root(message.root, trust.now())
-            if message.targets:
-                repository.publish_targets(message.targets, message.files, trust.now())
+            now = trust.now()
+            repository.publish_signed(message.root, message.targets, message.files, now)
             return _published(repository)
 
         return await trust.change(work)

@@ -254,6 +254,28 @@ def name_of(key: Key) -> str:
     return f"{holder} ({key.keyid[:16]})" if holder else str(key.keyid[:16])
 
 
+def changes(ceremony: Ceremony) -> list[str]:
+    """What the next root changes, in words; nothing for one that only lives longer."""
+    old, metadata = ceremony.old_root, ceremony.new_root
+    if metadata is None:
+        return []
+    new = metadata.signed
+    found: list[str] = []
+    for role in ("root", "targets", "snapshot", "timestamp"):
+        before, after = role_keys(old, role), role_keys(new, role)
+        ids = {key.keyid for key in before.keys}
+        found += [
+            f"{role}: {name_of(key)} signs, too" for key in after.keys if key.keyid not in ids
+        ]
+        ids = {key.keyid for key in after.keys}
+        found += [
+            f"{role}: {name_of(key)} signs no more" for key in before.keys if key.keyid not in ids
+        ]
+        if before.threshold != after.threshold:
+            found.append(f"{role}: {after.threshold} must sign instead of {before.threshold}")
+    return found
+
+
 def _metadata(tree: Mapping[str, Any], name: str) -> bytes | None:
     value = protojson.optional_object(tree, name)
     if value is None:

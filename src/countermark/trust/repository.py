@@ -62,6 +62,7 @@ class TufRepository:
         self._snapshot = Snapshot()
         self._timestamp = Timestamp()
         self._timestamp_version = 0
+        self._interrupted = False
 
     @classmethod
     def create(
@@ -105,7 +106,15 @@ class TufRepository:
         repository._timestamp_version = timestamp.version
         repository._snapshot = _load(objects, f"{version}.snapshot.json", Snapshot, root)
         version = repository._snapshot.meta[_TARGETS].version
-        repository._targets = _load(objects, f"{version}.targets.json", Targets, root)
+        newest = _newest(objects, Targets.type)
+        try:
+            repository._targets = _load(objects, f"{version}.targets.json", Targets, root)
+        except InvariantBroken:
+            if newest == version:
+                raise
+            # A crash came between a root that gives targets to other keys and its timestamp.
+            repository._targets = _load(objects, f"{newest}.targets.json", Targets, root)
+            repository._interrupted = True
         if not repository._signs(root, Timestamp.type, Snapshot.type):
             raise InvariantBroken("the TUF repository was made with another online key")
         return repository
@@ -148,13 +157,13 @@ class TufRepository:
 
     def due(self, now: datetime) -> bool:
         """Whether it is time for `refresh`."""
-        return self._timestamp.expires - _at(now) < _RENEW_TIMESTAMP
+        return self._interrupted or self._timestamp.expires - _at(now) < _RENEW_TIMESTAMP
 
     def refresh(self, now: datetime) -> None:
         """Sign a new timestamp; targets and snapshot too where half their time is over."""
         if self.signs_targets and self._targets.expires - _at(now) < _RENEW_SIGNED:
             self._advance(now, self._new_targets(self._targets.targets, now))
-        elif self._snapshot.expires - _at(now) < _RENEW_SIGNED:
+        elif self._interrupted or self._snapshot.expires - _at(now) < _RENEW_SIGNED:
             self._advance(now, self._targets)
         else:
             self._advance(now)
@@ -185,67 +194,80 @@ class TufRepository:
         known = {name: file.hashes.get("sha256") for name, file in self._targets.targets.items()}
         return known == {name: hashlib.sha256(data).hexdigest() for name, data in targets.items()}
 
-    def publish_targets(self, data: bytes, files: Mapping[str, bytes], now: datetime) -> None:
-        """Make `data`, which holders of offline keys signed, the targets that clients see.
+    def publish_signed(
+        self, root_data: bytes, targets_data: bytes, files: Mapping[str, bytes], now: datetime
+    ) -> None:
+        """Publish what holders of offline keys signed. Harmless if it was done already.
+
+        What older keys signed and the new root would not believe is signed anew. Clients see the
+        root that a new timestamp needs before that timestamp, unless the old root believes it, too.
 
         Args:
-            data: targets metadata.
-            files: the content of every target, by name.
+            root_data: the next root, as a file; empty if it stays.
+            targets_data: the next targets, as a file; empty if they stay.
+            files: the content of these targets, by name.
             now: aware.
 
-        Raises RequestRejected unless it is of a later version, signed as the root asks, and
-        lists exactly `files`; FormatError if it is something else.
+        Raises RequestRejected if something is not signed as it must be, or would not let this
+        repository go on; FormatError for something else than roots and targets.
         """
-        metadata = parse_targets(data)
-        targets = metadata.signed
-        if targets.version <= self._targets.version:
-            raise RequestRejected(f"targets {targets.version} are older than the ones there are")
-        try:
-            self._root.verify_delegate(Targets.type, metadata.signed_bytes, metadata.signatures)
-            for name, file in targets.targets.items():
-                file.verify_length_and_hashes(files[name])
-        except (RepositoryError, KeyError) as error:
-            raise RequestRejected(f"the targets do not hold: {error}") from error
-        objects = [
-            (f"targets/{path}", files[name])
-            for name, file in targets.targets.items()
-            for path in file.get_prefixed_paths()
-        ]
-        self._objects.put_all(objects)
-        self._objects.put_all([(f"{targets.version}.targets.json", data)])
-        self._advance(now, targets)
-
-    def publish_root(self, data: bytes, now: datetime) -> None:
-        """Make `data` the next root. Harmless if it is the newest one already.
-
-        What the old keys signed and the new root would not believe is signed anew before.
-
-        Raises RequestRejected if it is not signed as it must be, or would not let this
-        repository go on; FormatError if it is no root.
-        """
-        if data == self.root_data:
-            return
-        root = check_next_root(self.root_data, data)
+        if root_data in (b"", self.root_data):
+            root_data, root = b"", self._root
+        else:
+            root = check_next_root(self.root_data, root_data)
         if not self._signs(root, Timestamp.type, Snapshot.type):
             raise RequestRejected("the new root does not name the online key that is in use")
-        if not self._believed(f"{self._targets.version}.targets.json", Targets.type, root):
-            if not (self.signs_targets and self._signs(root, Targets.type)):
-                raise RequestRejected("the new root takes the targets from who signed them")
-            self._advance(now, self._new_targets(self._targets.targets, now))
-        elif not (
-            self._believed(f"{self._snapshot.version}.snapshot.json", Snapshot.type, root)
-            and self._believed(_TIMESTAMP, Timestamp.type, root)
-        ):
-            self._advance(now, self._targets)
-        self._objects.put_all([(f"{root.version}.root.json", data)])
-        self._root = root
+        targets = self._targets_under(root, targets_data, files, now)
+        stay = targets is self._targets and all(
+            self._believed(path, role, root)
+            for path, role in (
+                (f"{self._snapshot.version}.snapshot.json", Snapshot.type),
+                (_TIMESTAMP, Timestamp.type),
+            )
+        )
+        path = f"{targets.version}.targets.json"
+        early = not stay and self._believed(path, Targets.type, self._root)
+        if early:
+            self._advance(now, targets)
+        if root_data:
+            self._objects.put_all([(f"{root.version}.root.json", root_data)])
+            self._root = root
+        if not (stay or early):
+            self._advance(now, targets)
 
-    def sign_anew(self, now: datetime) -> None:
-        """Sign everything with the key in use, so that no older one is needed any more."""
-        renewed = self._targets
-        if self.signs_targets:
-            renewed = self._new_targets(self._targets.targets, now)
-        self._advance(now, renewed)
+    def _targets_under(
+        self, root: Root, data: bytes, files: Mapping[str, bytes], now: datetime
+    ) -> Targets:
+        """The targets that are to be seen under `root`, with their files, stored but not shown."""
+        if data:
+            metadata = parse_targets(data)
+            targets = metadata.signed
+            if targets.version == self._targets.version and self.holds(files):
+                return self._targets
+            if targets.version <= self._targets.version:
+                raise RequestRejected(f"targets {targets.version} are older than what there is")
+            try:
+                root.verify_delegate(Targets.type, metadata.signed_bytes, metadata.signatures)
+                for name, file in targets.targets.items():
+                    file.verify_length_and_hashes(files[name])
+            except (RepositoryError, KeyError) as error:
+                raise RequestRejected(f"the targets do not hold: {error}") from error
+            self._objects.put_all(
+                [
+                    *(
+                        (f"targets/{path}", files[name])
+                        for name, file in targets.targets.items()
+                        for path in file.get_prefixed_paths()
+                    ),
+                    (f"{targets.version}.targets.json", data),
+                ]
+            )
+            return targets
+        if self._believed(f"{self._targets.version}.targets.json", Targets.type, root):
+            return self._targets
+        if not self._signs(root, Targets.type):
+            raise RequestRejected("under the new root, nobody would believe the targets there are")
+        return self._new_targets(self._targets.targets, now)
 
     def _signs(self, root: Root, *roles: str) -> bool:
         """Whether the online key alone can sign for these roles."""
@@ -286,10 +308,16 @@ class TufRepository:
         )
         self._objects.replace(_TIMESTAMP, _signed(timestamp, self._signer))
         # Only now: a write that failed above leaves the state as clients see it.
+        self._interrupted = False
         self._targets = targets or self._targets
         self._snapshot = snapshot
         self._timestamp = timestamp
         self._timestamp_version = timestamp.version
+
+
+def next_targets_version(objects: ObjectStore) -> int:
+    """A version that no targets had yet."""
+    return _newest(objects, Targets.type) + 1
 
 
 def newest_root(objects: ObjectStore) -> bytes:

@@ -33,7 +33,6 @@ from countermark.ports.signer import Signer
 HOLDER: Final = "x-countermark-holder"
 """Field of a key in a root that says who holds it."""
 _HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_URI = re.compile(r"[a-z][a-z0-9]{1,15}:(?!/[^/])", re.ASCII)
 
 
 class PortSigner(ForeignSigner):
@@ -100,26 +99,3 @@ def holder_of(key: Key) -> str:
     """Who is said to hold a key; empty if nobody is."""
     name = key.unrecognized_fields.get(HOLDER, "")
     return name if isinstance(name, str) and name.isprintable() else ""
-
-
-def is_uri(source: str) -> bool:
-    """Whether a key is named by one of securesystemslib's URIs rather than by a path."""
-    return _URI.match(source) is not None
-
-
-def signer_at(uri: str, key: Key, secret: str) -> ForeignSigner:
-    """The signer of `key` that securesystemslib finds by URI: file2, hsm, awskms, gcpkms …
-
-    Args:
-        uri: as securesystemslib has it.
-        key: its public half, from the root.
-        secret: PIN or passphrase.
-
-    Raises AlgorithmRefused if there is none.
-    """
-    try:
-        return ForeignSigner.from_priv_key_uri(uri, key, lambda _: secret)
-    except Exception as error:
-        refused = AlgorithmRefused(f"{uri.partition(':')[0]} key: {error}")
-        refused.add_note("see securesystemslib's signer URIs; pip install 'countermark[hsm,kms]'")
-        raise refused from error

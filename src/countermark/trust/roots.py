@@ -113,7 +113,7 @@ def with_online_keys(
     Targets go along, unless they are signed by keys that are kept offline.
     """
     targets = role_keys(previous, Targets.type)
-    if set(previous.roles[Targets.type].keyids) == set(previous.roles[Timestamp.type].keyids):
+    if not offline_targets(previous):
         targets = RoleKeys(tuple(online), 1)
     root = role_keys(previous, Root.type)
     made = next_root(
@@ -129,6 +129,11 @@ def same_roles(one: Root, other: Root) -> bool:
         == (set(other.roles[name].keyids), other.roles[name].threshold)
         for name, role in one.roles.items()
     )
+
+
+def offline_targets(root: Root) -> bool:
+    """Whether targets are signed by keys that are not the online ones."""
+    return set(root.roles[Targets.type].keyids) != set(root.roles[Timestamp.type].keyids)
 
 
 def check_next_root(previous_data: bytes, data: bytes) -> Root:
