@@ -5,6 +5,7 @@
 //   {"do": "sign" | "attest", "file", "payloadType"?, "bundle", "token", "url", "tsa"?}
 //   {"do": "sign-by-config" | "attest-by-config", "file", "bundle", "token", "signingConfig"}
 //   {"do": "verify", "bundle", "file"?, "policy": {…}, "mirror", "root", "cache"}
+//   {"do": "verify-by-key", "bundle", "file"?, "hint", "key", "mirror", "root", "cache"}
 //   {"do": "verify-by-root", "bundle", "file"?, "san", "issuer", "trustedRoot"}
 //
 // A refusal exits with 1 and {"code", "message"}; anything else that goes wrong exits with 2.
@@ -45,6 +46,13 @@ const commands = {
     const data = file && fs.readFileSync(file);
     const args = data ? [data, options] : [options];
     return signer(await sigstore.verify(readJson(bundle), ...args));
+  },
+
+  async 'verify-by-key'({ bundle, file, hint, key, mirror, root, cache }) {
+    const keySelector = (named) => (named === hint ? fs.readFileSync(key, 'utf8') : undefined);
+    const options = { keySelector, tufMirrorURL: mirror, tufRootPath: root, tufCachePath: cache };
+    const args = file ? [fs.readFileSync(file), options] : [options];
+    await sigstore.verify(readJson(bundle), ...args);
   },
 
   async 'verify-by-root'({ bundle, file, san, issuer, trustedRoot }) {
