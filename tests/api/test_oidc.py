@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from countermark.core.errors import SettingsError
+from countermark.core.wire.device import DEVICE_GRANT
 from countermark.core.wire.oauth import OUT_OF_BAND, access_token_hash
 from countermark.oidc.api import routes
 from tests.support.asgi import Browser, Reply
@@ -102,7 +103,8 @@ def test_discovery(browser: Browser) -> None:
         "jwks_uri": f"{ISSUER}/jwks",
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "device_authorization_endpoint": f"{ISSUER}/device/code",
+        "grant_types_supported": ["authorization_code", DEVICE_GRANT],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "scopes_supported": ["openid", "email"],

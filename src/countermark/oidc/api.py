@@ -4,8 +4,7 @@
 A development issuer: it serves this machine only (see `local`) and its page says what it is.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
@@ -13,16 +12,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from countermark.core.crypto.keys import PublicKey
-from countermark.core.errors import (
-    FormatError,
-    Pushback,
-    RequestRejected,
-    SettingsError,
-    TokenRejected,
-    Unavailable,
-)
+from countermark.core.errors import FormatError, RequestRejected, SettingsError, TokenRejected
 from countermark.core.hosts import is_loopback
 from countermark.core.wire import oidc as wire
+from countermark.core.wire.device import DEVICE_GRANT
 from countermark.core.wire.oauth import (
     CLIENT_ID,
     OUT_OF_BAND,
@@ -30,29 +23,19 @@ from countermark.core.wire.oauth import (
     CodeExchange,
     OAuthError,
 )
-from countermark.httpkit.body import BodyTooLarge, read_body
-from countermark.httpkit.problems import problem_body
+from countermark.httpkit.body import read_body
 from countermark.httpkit.replies import NO_STORE, empty_reply, json_bytes_reply
-from countermark.oidc import pages
+from countermark.oidc import answering, pages
+from countermark.oidc.answering import TOKEN_NO_STORE, Endpoint
+from countermark.oidc.device_api import DeviceLogin
 from countermark.oidc.forms import check_client, read_form, read_query
-from countermark.oidc.local import NotLocal, check_local, check_no_page, check_same_origin
+from countermark.oidc.local import check_local, check_no_page, check_same_origin
 from countermark.oidc.messages import FetchKeys, GrantCode, IssueLocalToken, RedeemCode
 from countermark.rpc.message import Keeper
 
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-
 _MAX_JSON_BYTES = 4096
 _MAX_SECRET = 256
-_NO_STORE = {**NO_STORE, "pragma": "no-cache"}  # RFC 6749 section 5.1 asks for both
 _CACHED = {"cache-control": "public, max-age=60"}
-_STATUS: Mapping[type[Exception], int] = {
-    NotLocal: 403,
-    TokenRejected: 401,
-    BodyTooLarge: 413,
-    FormatError: 400,
-    RequestRejected: 400,
-    Unavailable: 503,
-}
 
 
 def routes(keeper: Keeper, issuer_url: str) -> list[BaseRoute]:
@@ -63,26 +46,31 @@ def routes(keeper: Keeper, issuer_url: str) -> list[BaseRoute]:
     parts = urlsplit(issuer_url)
     if not is_loopback(parts.hostname or "") or parts.path != "/oidc":
         raise SettingsError("the development login can only be had at a loopback address")
-    login = _Login(keeper, issuer_url)
+    devices = DeviceLogin(keeper, issuer_url)
+    login = _Login(keeper, issuer_url, devices)
     return [
-        Route(f"/oidc{wire.DISCOVERY_PATH}", _json(login.discovery)),
-        Route("/oidc/jwks", _json(login.keys)),
-        Route("/oidc/auth", _html(login.ask), methods=["GET"]),
-        Route("/oidc/auth", _html(login.answer), methods=["POST"]),
-        Route("/oidc/token", _oauth(login.exchange), methods=["POST"]),
-        Route(wire.LOCAL_TOKEN_PATH, _json(login.local_token), methods=["POST"]),
+        *devices.routes(),
+        Route(f"/oidc{wire.DISCOVERY_PATH}", answering.json(login.discovery)),
+        Route("/oidc/jwks", answering.json(login.keys)),
+        Route("/oidc/auth", answering.html(login.ask), methods=["GET"]),
+        Route("/oidc/auth", answering.html(login.answer), methods=["POST"]),
+        Route("/oidc/token", answering.oauth(login.exchange), methods=["POST"]),
+        Route(wire.LOCAL_TOKEN_PATH, answering.json(login.local_token), methods=["POST"]),
         Route(pages.STYLE_PATH, _static(pages.style)),
         Route(pages.ICON_PATH, _static(pages.icon)),
     ]
 
 
 class _Login:
-    def __init__(self, keeper: Keeper, issuer_url: str) -> None:
+    def __init__(self, keeper: Keeper, issuer_url: str, devices: DeviceLogin) -> None:
         self._keeper = keeper
+        self._devices = devices
         self._discovery = wire.Discovery(
             issuer=issuer_url,
             authorization_endpoint=f"{issuer_url}/auth",
             token_endpoint=f"{issuer_url}/token",
+            device_authorization_endpoint=f"{issuer_url}/device/code",
+            grant_types_supported=("authorization_code", DEVICE_GRANT),
             jwks_uri=f"{issuer_url}/jwks",
             code_challenge_methods_supported=("S256",),
             token_endpoint_auth_methods_supported=("none", "client_secret_basic"),
@@ -134,9 +122,11 @@ class _Login:
         return _send_back(asked.redirect_uri, {"code": granted.code, "state": asked.state})
 
     async def exchange(self, request: Request) -> Response:
-        """Trade a code in for tokens (RFC 6749 section 4.1.3)."""
+        """Trade a code in for tokens (RFC 6749 section 4.1.3, RFC 8628 section 3.4)."""
         check_no_page(request)
         form = await read_form(request)
+        if form.get("grant_type") == DEVICE_GRANT:
+            return await self._devices.poll(request, form)
         check_client(request, form)
         wanted = CodeExchange.from_parameters(form)
         try:
@@ -150,7 +140,7 @@ class _Login:
             access_token=tokens.access_token,
             expires_in=tokens.lifetime_s,
         )
-        return json_bytes_reply(reply.serialize(), headers=_NO_STORE)
+        return json_bytes_reply(reply.serialize(), headers=TOKEN_NO_STORE)
 
     async def local_token(self, request: Request) -> Response:
         """Issue a token to a program that can read the data directory's secret."""
@@ -165,7 +155,7 @@ class _Login:
         wanted = wire.LocalTokenRequest.parse(body)
         tokens = await self._keeper.call(IssueLocalToken(secret, wanted.email))
         reply = wire.TokenReply(id_token=tokens.id_token, expires_in=tokens.lifetime_s)
-        return json_bytes_reply(reply.serialize(), headers=_NO_STORE)
+        return json_bytes_reply(reply.serialize(), headers=TOKEN_NO_STORE)
 
 
 def _turn_away(parameters: Mapping[str, str], error: OAuthError) -> Response:
@@ -188,61 +178,6 @@ def _send_back(redirect: str, parameters: Mapping[str, str]) -> Response:
     # 303, so that the browser does not post the form's address on to the client.
     headers = {**NO_STORE, "location": f"{redirect}?{query}", "referrer-policy": "no-referrer"}
     return empty_reply(303, headers)
-
-
-def _status(error: Exception) -> int:
-    return next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-
-
-def _retry(error: Exception) -> dict[str, str]:
-    if not isinstance(error, Unavailable):
-        return {}
-    return {"retry-after": str(error.retry_after_s if isinstance(error, Pushback) else 1)}
-
-
-def _html(endpoint: Endpoint) -> Endpoint:
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except tuple(_STATUS) as error:
-            said = f"{error.what} {error.why}" if isinstance(error, FormatError) else str(error)
-            reply = pages.fault_page(said, _status(error))
-            reply.headers.update(_retry(error))
-            return reply
-
-    return answered
-
-
-def _json(endpoint: Endpoint) -> Endpoint:
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except tuple(_STATUS) as error:
-            status = _status(error)
-            headers = {**_NO_STORE, **_retry(error)}
-            return json_bytes_reply(problem_body(status, str(error)), status, headers)
-
-    return answered
-
-
-def _oauth(endpoint: Endpoint) -> Endpoint:
-    async def answered(request: Request) -> Response:
-        headers = _NO_STORE
-        try:
-            return await endpoint(request)
-        except OAuthError as error:
-            status, name = (401 if error.error == "invalid_client" else 400), error.error
-            if status == 401 and "authorization" in request.headers:
-                headers = {**headers, "www-authenticate": 'Basic realm="countermark"'}
-            reason = str(error)
-        except Unavailable as error:
-            status, name, reason = 503, "temporarily_unavailable", str(error)
-            headers = {**headers, **_retry(error)}
-        except tuple(_STATUS) as error:
-            status, name, reason = _status(error), "invalid_request", str(error)
-        return json_bytes_reply(wire.TokenFault(name, reason).serialize(), status, headers)
-
-    return answered
 
 
 def _static(make: Callable[[], Response]) -> Endpoint:

@@ -41,7 +41,11 @@ def _parameters(data: bytes, what: str) -> dict[str, str]:
         )
     except ValueError as error:
         raise FormatError(what, "is not percent-encoded UTF-8") from error
-    # RFC 6749 section 3.1: a parameter that comes twice has no meaning.
+    # RFC 6749 section 3.1: a parameter that comes twice has no meaning. But cosign sends a scope
+    # for each word of it when it polls, which can only mean all of them.
+    scopes = " ".join(value for name, value in pairs if name == "scope")
+    if scopes:
+        pairs = [pair for pair in pairs if pair[0] != "scope"] + [("scope", scopes)]
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
         raise FormatError(what, "holds a parameter twice")

@@ -14,13 +14,20 @@ from countermark.core.errors import Pushback, RequestRejected, TokenRejected
 from countermark.core.identity.token import Claims, message_to_sign, to_base64url, with_signature
 from countermark.core.wire.oauth import CLIENT_ID, OUT_OF_BAND, access_token_hash, code_challenge
 from countermark.core.wire.oidc import rsa_jwk
+from countermark.oidc.devices import INTERVAL_S, LIFETIME_S, DeviceLogins
 from countermark.oidc.messages import (
+    Decided,
+    DecideDevice,
+    DeviceCodes,
+    DevicePolled,
     FetchKeys,
     GrantCode,
     Granted,
     IssueLocalToken,
     Keys,
+    PollDevice,
     RedeemCode,
+    StartDevice,
     Tokens,
 )
 from countermark.ports.clock import Clock, Entropy
@@ -88,6 +95,7 @@ class LoginKeeper:
         self._entropy = entropy
         self._local_secret = local_secret.encode("utf-8")
         self._codes: dict[str, _Code] = {}
+        self._devices = DeviceLogins(clock, entropy)
         self._others: tuple[OtherKey, ...] = ()
 
     def publish(self, others: Sequence[OtherKey]) -> None:
@@ -101,6 +109,9 @@ class LoginKeeper:
             GrantCode: self._grant,
             RedeemCode: self._redeem,
             IssueLocalToken: self._issue_locally,
+            StartDevice: self._start_device,
+            DecideDevice: self._decide_device,
+            PollDevice: self._poll_device,
         }
 
     async def _fetch_keys(self, _: FetchKeys) -> Keys:
@@ -140,11 +151,30 @@ class LoginKeeper:
             or message.redirect_uri != grant.redirect_uri
         ):
             raise RequestRejected("the code was granted for another request")
-        access_token = await self._token(grant.email)
-        extra = {"at_hash": access_token_hash(access_token)}
-        if grant.nonce:
-            extra["nonce"] = grant.nonce
-        return Tokens(await self._token(grant.email, extra), access_token, TOKEN_LIFETIME_S)
+        return await self._both_tokens(grant.email, {"nonce": grant.nonce} if grant.nonce else {})
+
+    async def _both_tokens(self, email: str, extra: Claims) -> Tokens:
+        access_token = await self._token(email)
+        claims = {**extra, "at_hash": access_token_hash(access_token)}
+        return Tokens(await self._token(email, claims), access_token, TOKEN_LIFETIME_S)
+
+    async def _start_device(self, message: StartDevice) -> DeviceCodes:
+        if len(message.challenge) > _MAX_FIELD:
+            raise RequestRejected("the login request is not one of ours")
+        device_code, user_code = self._devices.start(message.challenge)
+        return DeviceCodes(device_code, user_code, LIFETIME_S, INTERVAL_S)
+
+    async def _decide_device(self, message: DecideDevice) -> Decided:
+        if message.allow:
+            check_email(message.email)
+        self._devices.decide(message.user_code, message.email, allow=message.allow)
+        return Decided()
+
+    async def _poll_device(self, message: PollDevice) -> DevicePolled:
+        email, fault = self._devices.poll(message.device_code, message.verifier)
+        if not email:
+            return DevicePolled(fault, None)
+        return DevicePolled("", await self._both_tokens(email, {}))
 
     async def _issue_locally(self, message: IssueLocalToken) -> Tokens:
         given = message.secret.encode("utf-8", "replace")

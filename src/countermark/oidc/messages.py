@@ -71,3 +71,50 @@ class IssueLocalToken(_Secret, Request[Tokens], frozen=True, tag="oidc.local"):
 
     secret: str
     email: str
+
+
+class DeviceCodes(_Secret, msgspec.Struct, frozen=True, array_like=True):
+    """A login by device code has begun."""
+
+    device_code: str
+    user_code: str
+    lifetime_s: int
+    interval_s: int
+
+
+class StartDevice(Request[DeviceCodes], frozen=True, tag="oidc.device.start"):
+    """Begin a login by device code; `challenge` is a PKCE S256 challenge, or empty."""
+
+    challenge: str
+
+
+class Decided(msgspec.Struct, frozen=True, array_like=True):
+    """The person's word was taken."""
+
+
+class DecideDevice(_Secret, Request[Decided], frozen=True, tag="oidc.device.decide"):
+    """Somebody typed a user code.
+
+    Attributes:
+        user_code: eight letters.
+        email: who they say they are; not looked at if they refuse.
+        allow: whether they want the login.
+    """
+
+    user_code: str
+    email: str
+    allow: bool
+
+
+class DevicePolled(_Secret, msgspec.Struct, frozen=True, array_like=True):
+    """The tokens; without any, `fault` is OAuth's word for why."""
+
+    fault: str
+    tokens: Tokens | None
+
+
+class PollDevice(_Secret, Request[DevicePolled], frozen=True, tag="oidc.device.poll"):
+    """Ask what became of a login by device code."""
+
+    device_code: str
+    verifier: str

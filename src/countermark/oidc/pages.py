@@ -46,6 +46,24 @@ def code_page(code: str, email: str, *, host: str) -> BytesReply:
     return _page("code.html", host=host, code=code, email=email)
 
 
+def device_page(*, host: str, code: str, email: str, fault: str = "") -> BytesReply:
+    """The page that asks for the code of a program elsewhere, and for an address."""
+    return _page(
+        "device.html",
+        status=400 if fault else 200,
+        form_action="'self'",
+        host=host,
+        code=code,
+        email=email,
+        fault=_sentence(fault),
+    )
+
+
+def device_done_page(email: str, *, host: str) -> BytesReply:
+    """The page after it; without an address, the login was refused."""
+    return _page("device_done.html", host=host, email=email)
+
+
 def fault_page(message: str, status: int = 400) -> BytesReply:
     """The page for requests that cannot be answered by sending the browser back."""
     return _page("fault.html", status=status, host="", message=_sentence(message))
