@@ -187,11 +187,11 @@ def _parse_content(tree: JSONObject) -> Content:
     if (message is None) == (envelope is None):
         raise FormatError("bundle", "needs exactly one of messageSignature and dsseEnvelope")
     if message is not None:
-        digest = protojson.optional_object(message, "messageDigest") or {}
+        digest = protojson.optional_object(message, "messageDigest")
         return MessageSignature(
             protojson.required_bytes(message, "signature"),
-            protojson.enum(digest, "algorithm", _HASH_NUMBERS),
-            protojson.raw_bytes(digest, "digest"),
+            protojson.enum(digest or {}, "algorithm", _HASH_NUMBERS),
+            b"" if digest is None else protojson.required_bytes(digest, "digest"),
         )
     assert envelope is not None
     return parse_envelope(envelope)

@@ -175,3 +175,11 @@ def test_a_field_under_both_names_is_refused(second: str) -> None:
     text = json.dumps(TREE).replace('"logIndex":', f'"{second}": "7", "logIndex":', 1)
     with pytest.raises(FormatError, match="not JSON that can be trusted"):
         Bundle.parse(text.encode())
+
+
+@pytest.mark.parametrize("digest", [{}, {"algorithm": "SHA2_256"}, {"digest": ""}])
+def test_a_message_digest_without_a_digest_is_refused(digest: dict[str, str]) -> None:
+    """Alone in accepting it we would have been: every peer refuses it. None at all is fine."""
+    with pytest.raises(FormatError, match="digest: is missing"):
+        parse(changed("messageSignature", "messageDigest", value=digest))
+    assert parse(changed("messageSignature", "messageDigest", value=None))
