@@ -15,6 +15,7 @@ from countermark.cli.arguments import Arguments, parse_arguments, printable
 from countermark.cli.exits import NO_SIGNATURE, OK, exit_code
 from countermark.cli.expected import ROOTS, judge_of, policies_of, usage
 from countermark.cli.output import Output, describe
+from countermark.client.last_seen import LastSeen
 from countermark.client.verify import (
     FileArtifact,
     Root,
@@ -31,6 +32,7 @@ from countermark.core.errors import (
     NoneMatches,
     NotFound,
     RequestRejected,
+    SettingsError,
     VerificationError,
 )
 from countermark.core.verify.artifact import Artifact, DigestArtifact
@@ -99,6 +101,8 @@ How much proof (default: one of each):
   --type TYPE              verify the statement of that type about FILE (slsaprovenance1,
                            spdxjson, cyclonedx, openvex, vuln, custom, a URI, …)
   --print-predicate        print what such a statement says, byte for byte, and nothing else
+  --online                 also have the logs prove that they still hold all that they
+                           signed before; nothing else ever asks the network
   --explain                every check: what was compared, with what, and why it holds
   --json                   the result for programs, explained
   -h, --help               this text
@@ -131,6 +135,7 @@ _OPTIONS = (
 )
 _FLAGS = (
     "explain",
+    "online",
     "print-predicate",
     *expected.FLAGS,
     "without-log",
@@ -165,10 +170,11 @@ def run(argv: Sequence[str]) -> int:
             raise usage("a predicate means nothing without its type", "say which with --type")
     except CountermarkError as error:
         return output.fail(error)
-    task = _Task(arguments, policies, root, asked, judge, output)
+    task = _Task(arguments, policies, root, asked, judge, LastSeen(), output)
     results = [_verify(name, bundle_file, task) for name in arguments.operands]
-    output.result({"results": [result for result, _ in results]})
-    return next((code for _, code in results if code), OK)
+    told, log_code = _logs(task)
+    output.result({"results": [result for result, _ in results], **told})
+    return next((code for _, code in results if code), log_code)
 
 
 class _Task(NamedTuple):
@@ -183,6 +189,7 @@ class _Task(NamedTuple):
     root: Root | None
     asked: "Asked | None"
     judge: "Judge | None"
+    seen: LastSeen
     output: Output
 
     @property
@@ -299,16 +306,43 @@ def _with_progress(
         if isinstance(artifact, FileArtifact):
             artifact.progress = ticker.advance
         if judge is not None:
-            return judge.verify(name, bundle, artifact, root, task.under)
-        if len(task.policies) == 1:
-            return task.under(root, bundle, artifact, task.policies[0])
-        from countermark.client.keys.several import first_that_holds
+            evidence = judge.verify(name, bundle, artifact, root, task.under)
+        elif len(task.policies) == 1:
+            evidence = task.under(root, bundle, artifact, task.policies[0])
+        else:
+            from countermark.client.keys.several import first_that_holds
 
-        return first_that_holds(
-            bundle,
-            task.policies,
-            lambda policy: task.under(root, bundle, artifact, policy),
-        )
+            evidence = first_that_holds(
+                bundle,
+                task.policies,
+                lambda policy: task.under(root, bundle, artifact, policy),
+            )
+    try:
+        task.seen.meet(bundle, root.trusted_root)
+    except SettingsError as error:  # what somebody else may have written says nothing
+        print(printable(f"{name}: checkpoints are not compared: {error}"), file=sys.stderr)
+    return evidence
+
+
+def _logs(task: _Task) -> tuple[dict[str, Any], int]:
+    """Remember the logs' checkpoints, and ask the logs if that is wanted.
+
+    Gives what is to be told to programs, and the exit code. A folder that cannot be written to
+    is no reason to fail: then nothing is remembered.
+    """
+    online = task.arguments.flag("online")
+    try:
+        task.seen.save()
+    except SettingsError as error:
+        task.output.advice(f"checkpoints are not remembered: {error}")
+    except VerificationError as error:
+        return {}, task.output.fail(error) if not task.output.as_json else exit_code(error)
+    if not online:
+        return {}, OK
+    from countermark.cli.logs_online import ask_logs
+
+    rows, code = ask_logs(task.seen.logs(), task.output)
+    return {"logs": rows}, code
 
 
 def _artifact(name: str, bundle_file: str) -> tuple[Artifact, int]:

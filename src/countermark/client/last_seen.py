@@ -68,13 +68,13 @@ class LastSeen:
     def __init__(self) -> None:
         self._known: dict[str, SeenLog | None] = {}
         self._changed: set[str] = set()
+        self._met: dict[str, list[str]] = {}
 
-    def meet(self, bundle: Bundle, root: TrustedRoot) -> list[SeenLog]:
+    def meet(self, bundle: Bundle, root: TrustedRoot) -> None:
         """Compare a verified bundle's checkpoints with those that are remembered, and note them.
 
-        Gives the logs, each with this bundle's checkpoint alone. Raises ConsistencyInvalid, with
-        the evidence in a file, for a log that signed two trees of one size; FormatError if what
-        is remembered is damaged.
+        Raises ConsistencyInvalid, with the evidence in a file, for a log that signed two trees
+        of one size; FormatError if what is remembered is damaged.
         """
         met = [
             _seen(log, entry.inclusion_proof.checkpoint)
@@ -88,10 +88,19 @@ class LastSeen:
                 self._known[path] = _load(path)
             known = self._known[path]
             merged = _merge(known, seen)
+            self._met.setdefault(path, []).extend(seen.notes)
             if merged != known:
                 self._known[path] = merged
                 self._changed.add(path)
-        return met
+
+    def logs(self) -> list[tuple[SeenLog, tuple[str, ...]]]:
+        """Each log that was met, as it is remembered now, and the checkpoints met of it."""
+        found: list[tuple[SeenLog, tuple[str, ...]]] = []
+        for path, notes in self._met.items():
+            seen = self._known[path]
+            assert seen is not None
+            found.append((seen, tuple(dict.fromkeys(notes))))
+        return found
 
     def save(self) -> None:
         """Write what is new. Raises SettingsError if that cannot be, ConsistencyInvalid."""

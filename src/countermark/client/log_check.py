@@ -8,7 +8,7 @@ from tiled logs (v2) they are built out of tiles.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -57,7 +57,7 @@ def check_log(
     transport: Transport,
     seen: SeenLog,
     *,
-    also: str = "",
+    also: Sequence[str] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Checked:
     """Ask a log for its newest checkpoint, and for proof that it extends all that is remembered.
@@ -65,13 +65,13 @@ def check_log(
     Args:
         transport: how to reach it.
         seen: the log, as it is remembered.
-        also: another checkpoint of that tree that must be extended, whatever its size.
+        also: other checkpoints of that tree that must be extended, whatever their size.
         sleep: waits, where a log that answers with an older checkpoint may be given time.
 
     Remembers the newest checkpoint. Raises ConsistencyInvalid, with the evidence in a file, for a
     log that does not hold what it signed; Unavailable if it cannot be asked now; FormatError.
     """
-    before = {parse_checkpoint(note): note for note in (*seen.notes, *((also,) if also else ()))}
+    before = {parse_checkpoint(note): note for note in (*seen.notes, *also)}
     largest = max(before, key=lambda head: head.tree_size)
     for attempt in range(1, _ATTEMPTS + 1):
         note = _newest(transport, seen)

@@ -240,7 +240,7 @@ def test_lines_are_recognised_under_any_name() -> None:
     save(FORGE.bundle())
     lines(FORGE.bundle())
     assert run(["file", *WHO]) == 2  # two files beside it: which one?
-    pretty = json.dumps(json.loads(FORGE.bundle().serialize()), indent=2)
+    pretty = json.dumps(json.loads(FORGE.bundle(tree_size=8).serialize()), indent=2)
     Path("many").write_text(f"{pretty}\n")
     assert run(["file", *WHO, "--bundle", "many"]) == 0
     Path("many").write_text(f"{pretty}\n{pretty}\n")  # not a line each

@@ -261,14 +261,18 @@ def test_my_own_instance_speaks_of_its_own_login_unless_it_is_named(
     assert run(["file", "--unsafe-any-identity"]) == 1
     assert run(["file", *WHO, "--instance", URL]) == 0
     assert f"root {URL}" in capsys.readouterr().out
-    for issuer, code in (
-        (f"{URL}/oidc", 0),
-        (f"{URL}9/oidc", 1),
-        (f"{URL}.evil.example/oidc", 1),
-        (f"{URL}@evil.example/oidc", 1),
-        ("https://accounts.google.com", 1),
+    for size, (issuer, code) in enumerate(
+        (
+            (f"{URL}/oidc", 0),
+            (f"{URL}9/oidc", 1),
+            (f"{URL}.evil.example/oidc", 1),
+            (f"{URL}@evil.example/oidc", 1),
+            ("https://accounts.google.com", 1),
+        ),
+        8,
     ):
-        Path("file.sigstore.json").write_bytes(FORGE.bundle(issuer=issuer).serialize())
+        bundle = FORGE.bundle(issuer=issuer, tree_size=size)
+        Path("file.sigstore.json").write_bytes(bundle.serialize())
         assert run(["file", "--identity", NAME, "--issuer", issuer]) == code
 
 

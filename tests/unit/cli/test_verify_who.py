@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`countermark verify` without a word on who must have signed, and with a policy file."""
 
+import itertools
 import json
 import shlex
 import subprocess
@@ -45,10 +46,14 @@ def record(url: str, forge: Forge) -> None:
     )
 
 
+SIZES = itertools.count(7)
+
+
 def sign(file: str, forge: Forge = FORGE, /, **changes: Any) -> str:
-    """A file of that name with its bundle beside it."""
+    """A file of that name with its bundle beside it; the log grows with each."""
     Path(file).write_bytes(ARTIFACT)
-    Path(f"{file}.sigstore.json").write_bytes(forge.bundle(**changes).serialize())
+    bundle = forge.bundle(**{"tree_size": next(SIZES), **changes})
+    Path(f"{file}.sigstore.json").write_bytes(bundle.serialize())
     return file
 
 
@@ -232,7 +237,7 @@ def test_another_root_that_vouches_for_the_same_name_is_a_change(
 
 def test_a_managed_key_can_be_remembered(capsys: pytest.CaptureFixture[str]) -> None:
     def keyed(name: str, forge: Forge) -> str:
-        plan = Plan(certificate=False)
+        plan = Plan(certificate=False, tree_size=next(SIZES))
         content, signature = sign_content(forge.log_key, plan)
         entry = FORGE.entry_v1(plan, content, signature, public_pem(forge.log_key))
         bundle = FORGE.bundle(plan)._replace(content=content, tlog_entries=(entry,), timestamps=())
@@ -341,7 +346,7 @@ def test_a_file_is_looked_up_by_its_name_alone() -> None:
 
 def test_a_policy_can_be_signed(capsys: pytest.CaptureFixture[str]) -> None:
     Path("policy.toml").write_text(POLICY)
-    bundle = FORGE.bundle(artifact=POLICY.encode(), name=EVE)
+    bundle = FORGE.bundle(artifact=POLICY.encode(), name=EVE, tree_size=next(SIZES))
     Path("policy.toml.sigstore.json").write_bytes(bundle.serialize())
     sign("app-1.tgz")
     eve = ("--policy-identity", "eve@example.org", "--policy-issuer", ISSUER)
@@ -414,3 +419,50 @@ def test_claims(who: tuple[str, ...], code: int) -> None:
     if code == 0:
         assert run(["app", "--issuer", "https://evil.example", *who]) == 1
         assert run(["app", "--issuer-regex", "https://[a-z.]+", *who]) == 0
+
+
+# --- what logs signed ----------------------------------------------------------------------------
+
+
+def test_a_log_that_signed_two_trees_is_refused_offline(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    who = ("--identity", NAME, "--issuer", ISSUER)
+    assert run([sign("a", tree_size=9), *who]) == 0
+    assert run([sign("b", tree_size=9), *who]) == 1
+    assert "signed two different trees of 9 entries" in capsys.readouterr().err
+    (evidence,) = (folder / "home" / "evidence").iterdir()
+    code, found = result(capsys, "b", *who)
+    assert (code, found["error"]["code"]) == (1, "consistency-invalid")
+    assert str(evidence) in found["error"]["hint"]
+    assert run(["a", *who]) == 0
+
+
+def test_verifying_needs_no_memory_that_can_be_used(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of somebody else's is told of; one that cannot be written to is no reason to fail."""
+    who = ("--identity", NAME, "--issuer", ISSUER, "--trusted-root", "root.json")
+    Path("root.json").write_bytes(FORGE.trusted_root().serialize())
+    assert run([sign("a"), *who]) == 0
+    (path,) = (folder / "home" / "checkpoints").iterdir()
+    path.chmod(0o666)
+    capsys.readouterr()
+    assert run([sign("b"), *who]) == 0
+    assert "checkpoints are not compared" in capsys.readouterr().err
+    path.chmod(0o600)
+    path.write_bytes(b"{}")
+    assert run(["b", *who]) == 65
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.write_bytes(b"in the way")
+    assert run(["b", *who]) == 0
+    capsys.readouterr()
+
+
+def test_damaged_memory_of_a_log_is_an_error(folder: Path) -> None:
+    who = ("--identity", NAME, "--issuer", ISSUER)
+    assert run([sign("a"), *who]) == 0
+    (path,) = (folder / "home" / "checkpoints").iterdir()
+    path.write_bytes(path.read_bytes()[:-10])
+    assert run(["a", *who]) == 65

@@ -131,11 +131,11 @@ def test_another_checkpoint_is_checked_with_what_is_remembered(
     seen = met(log, add(log, "b"))
     proof = old.tlog_entries[0].inclusion_proof
     assert proof is not None
-    assert check_log(Wire(log), seen, also=proof.checkpoint).earlier == (3, 4)
+    assert check_log(Wire(log), seen, also=(proof.checkpoint,)).earlier == (3, 4)
     forged = add(fork, "x").tlog_entries[0].inclusion_proof
     assert forged is not None
     with pytest.raises(ConsistencyInvalid, match="rewrote its history"):
-        check_log(Wire(log), seen, also=forged.checkpoint)
+        check_log(Wire(log), seen, also=(forged.checkpoint,))
 
 
 def test_a_fork_that_grew_is_refused_with_both_checkpoints(
