@@ -67,7 +67,8 @@ def _findings(client: str, url: str, *, online: bool) -> "Iterator[Finding]":
     sources = _sources(url)
     for source in sources:
         # The shipped public instances are asked only if somebody uses them by name.
-        yield from examine(source, now, online=online and (source.recorded or bool(url)))
+        ask = online and (source.recorded or bool(url))
+        yield from examine(source, datetime.now(UTC), online=ask)
     if not client:
         return
     at = surroundings()

@@ -98,8 +98,11 @@ def _examine_mirror(
         yield Finding(_ERROR, source.tuf_url, f"the TUF repository is not reached: {error}", todo)
         return
     if date is not None and abs(date - now) > _MAX_SKEW:
-        ahead = "ahead" if now > date else "behind"
-        what = f"this machine's clock is {abs(date - now)} {ahead} of the repository's"
+        ahead, minutes = (
+            "ahead of" if now > date else "behind",
+            abs(date - now).total_seconds() / 60,
+        )
+        what = f"this machine's clock is {minutes:.0f} min {ahead} the repository's"
         yield Finding(_ERROR, source.tuf_url, what, "set the clock; signing and TUF depend on it")
     if status != 200:
         what = f"answers {status} where its timestamp should be: it is no TUF repository"
