@@ -22,6 +22,7 @@ _DEEP = (
     "POST /ctlog/{log}/ct/v1/add-chain",
     "POST /oidc/auth",
     "POST /oidc/token",
+    "POST /oidc/device/code",
     "POST /oidc/local-token",
 )
 """Operations that say yes only to what holds: the attack must have got that far."""

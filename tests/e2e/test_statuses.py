@@ -230,6 +230,26 @@ ROWS = [
     ),
     Row("POST /oidc/token", "unknown client", 401, '"error":"invalid_client"', b"a=b", FORM),
     Row("POST /oidc/token", "form of 17 KiB", 413, '"error":"invalid_request"', b"a" * 17408, FORM),
+    Row(
+        "POST /oidc/token",
+        "unknown device code",
+        400,
+        '"error":"expired_token"',
+        b"grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=x",
+        FORM,
+    ),
+    Row("POST /oidc/device/code", "unknown client", 401, '"error":"invalid_client"', b"a=b", FORM),
+    Row(
+        "POST /oidc/device/code",
+        "no scope",
+        400,
+        '"error":"invalid_scope"',
+        b"client_id=sigstore",
+        FORM,
+    ),
+    Row(
+        "POST /oidc/device", "not by the page", 403, "was not sent by the login page", b"a=b", FORM
+    ),
     Row("POST /oidc/local-token", "no secret", 401, "header is missing", b"{}"),
     Row(
         "POST /oidc/local-token",

@@ -231,7 +231,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     path = case.operation.path
     if path in ("/api/v1/signingCert", "/api/v2/signingCert"):
         case.headers["Authorization"] = f"Bearer {_fresh_token()}"
-    if path == "/oidc/token" and isinstance(case.body, dict):
+    if path in ("/oidc/token", "/oidc/device/code") and isinstance(case.body, dict):
         case.body.setdefault("client_id", "sigstore")
 
 

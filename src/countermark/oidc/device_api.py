@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from countermark.core.errors import FormatError, RequestRejected
+from countermark.core.errors import FormatError, Pushback, RequestRejected
 from countermark.core.wire import oidc as wire
 from countermark.core.wire.device import (
     DevicePoll,
@@ -89,6 +89,10 @@ class DeviceLogin:
         except (FormatError, RequestRejected) as error:
             fault = f"{error.what} {error.why}" if isinstance(error, FormatError) else str(error)
             return pages.device_page(host=host, code=code, email=email[:254], fault=fault)
+        except Pushback as error:  # the person's doing, not ours
+            reply = pages.fault_page(str(error), 429)
+            reply.headers["retry-after"] = str(error.retry_after_s)
+            return reply
         return pages.device_done_page(email if allow else "", host=host)
 
     async def poll(self, request: Request, form: dict[str, str]) -> Response:
