@@ -17,6 +17,8 @@ from countermark.cli.expected import ROOTS, judge_of, policies_of, usage
 from countermark.cli.output import Output, describe
 from countermark.client.last_seen import LastSeen
 from countermark.client.verify import (
+    PUBLIC,
+    STAGING,
     FileArtifact,
     Root,
     bundle_path,
@@ -81,6 +83,8 @@ for identities of their own login only, and the public one):
   --url URL                the same, for an instance
   --trusted-root FILE      a trusted root file
   --trust-config FILE      a client trust config file
+  --max-trust-age DAYS     refuse a root that was not refreshed for DAYS, is expired, or does
+                           not hold when its TUF metadata is checked again
 
   --bundle FILE            the signature, if it is not beside the file: a bundle, several in
                            JSON Lines (one must hold), or cosign's first format
@@ -129,6 +133,7 @@ _OPTIONS = (
     "url",
     "trusted-root",
     "trust-config",
+    "max-trust-age",
     "bundle",
     *_ASKED,
     "type",
@@ -170,7 +175,7 @@ def run(argv: Sequence[str]) -> int:
             raise usage("a predicate means nothing without its type", "say which with --type")
     except CountermarkError as error:
         return output.fail(error)
-    task = _Task(arguments, policies, root, asked, judge, LastSeen(), output)
+    task = _Task(arguments, policies, root, asked, judge, LastSeen(), output, {})
     results = [_verify(name, bundle_file, task) for name in arguments.operands]
     told, log_code = _logs(task)
     output.result({"results": [result for result, _ in results], **told})
@@ -191,6 +196,7 @@ class _Task(NamedTuple):
     judge: "Judge | None"
     seen: LastSeen
     output: Output
+    ages: dict[str, str]
 
     @property
     def kind(self) -> str:
@@ -198,7 +204,22 @@ class _Task(NamedTuple):
 
     def facts(self, name: str) -> dict[str, Any]:
         """What the judge has to say of a file, for programs."""
-        return {} if self.judge is None else self.judge.facts.get(name, {})
+        facts = {} if self.judge is None else self.judge.facts.get(name, {})
+        return {**facts, "trustNote": self.ages[name]} if self.ages.get(name) else facts
+
+    def check_age(self, name: str, root: Root) -> None:
+        """Say if a root is out of date; refuse it if that was asked for."""
+        limit = self.arguments.one("max-trust-age")
+        if not limit and "://" not in root.name and root.name not in (PUBLIC, STAGING):
+            return  # a file: nobody knows
+        import time
+
+        from countermark.client.trust.age import age_note, read_limit
+
+        note = age_note(root, time.time(), limit_days=read_limit(limit))
+        if note:
+            self.ages[name] = note
+            print(printable(f"{name}: {note}"), file=sys.stderr)
 
     def under(self, root: Root, bundle: Bundle, artifact: Artifact, policy: Expected) -> Evidence:
         """Verify with all that was asked for."""
@@ -302,6 +323,7 @@ def _with_progress(
 ) -> Evidence:
     judge = task.judge
     root = (judge.root() if judge is not None else None) or task.root or choose_root(bundle)
+    task.check_age(name, root)
     with task.output.progress(f"hashing {name}", size) as ticker:
         if isinstance(artifact, FileArtifact):
             artifact.progress = ticker.advance
