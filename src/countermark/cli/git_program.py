@@ -88,13 +88,15 @@ def parse_request(argv: Sequence[str]) -> Request:
 
 
 def _split(argv: Sequence[str]) -> list[str]:
-    """Short options each on its own: ``-bsau`` is ``-b -s -a -u``."""
+    """Short options each on its own: ``-bsau KEY`` and ``-bsauKEY`` are ``-b -s -a -u KEY``."""
     words: list[str] = []
     for word in argv:
-        if len(word) > 2 and word[0] == "-" and word[1] != "-":
-            words.extend(f"-{letter}" for letter in word[1:])
-        else:
+        if len(word) <= 2 or word[0] != "-" or word[1] == "-":
             words.append(word)
+            continue
+        letters, has_key, key = word[1:].partition("u")
+        words.extend(f"-{letter}" for letter in letters + has_key)
+        words.extend([key] if key else [])
     return words
 
 
@@ -148,7 +150,8 @@ def verify(request: Request, status: StatusWriter, stdin: BinaryIO) -> int:
         said: dict[str, tuple[str, ...]] = {} if named else {"unsafe-any-identity": ("",)}
         policy, root = expected(Arguments(said, ()), settings, os.environ)
         # Without a log entry, or one of a log that nobody here trusts, there is no judging.
-        root = root or choose_root(signature.bundle())
+        bundle = signature.bundle()
+        root = root or choose_root(bundle)
     except (CountermarkError, OSError) as error:
         status.unverifiable(fingerprint)
         return _say(error)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from countermark.cli.git_verify import ROOTS
 from countermark.cli.options import prompts
+from countermark.cli.output import Output
 from countermark.client.certificate import Keyless
 from countermark.client.choice import Instance, InstanceChoice, choose_instance
 from countermark.client.credential import CredentialSource
@@ -21,6 +22,7 @@ from countermark.client.git.sign import CachedCredentials, GitSigned, cache_slot
 from countermark.client.git.status import StatusWriter
 from countermark.client.identity import IdentityToken, find_identity
 from countermark.client.transport import Transport
+from countermark.core.errors import CountermarkError
 
 _CHOICES = (*ROOTS, "signing-config")
 
@@ -28,7 +30,13 @@ _CHOICES = (*ROOTS, "signing-config")
 def sign_for_git(status: StatusWriter, payload: bytes) -> int:
     """Sign `payload`; the signature goes to stdout, status lines where Git reads them."""
     status.begin_signing()
-    made = sign_as_configured(payload, load_settings())
+    try:
+        made = sign_as_configured(payload, load_settings())
+    except CountermarkError as error:
+        with _at_terminal() as terminal:  # older versions of Git keep what we say for themselves
+            if terminal:
+                Output().fail(error)
+        raise
     evidence = made.signed.evidence
     status.created(evidence.key, made.fingerprint, datetime.now(tz=UTC))
     sys.stdout.write(made.armoured)
@@ -75,18 +83,21 @@ def _source(
 
 
 @contextmanager
-def _at_terminal() -> Iterator[None]:
-    """Let the person at the terminal be spoken to, while Git has our input and output."""
+def _at_terminal() -> Iterator[bool]:
+    """Let the person at the terminal be spoken to, while Git has our input and output.
+
+    Gives whether there is a terminal.
+    """
     with ExitStack() as stack:
         try:
             reads = stack.enter_context(open("/dev/tty", encoding="utf-8"))
             writes = stack.enter_context(open("/dev/tty", "w", encoding="utf-8", buffering=1))
         except OSError:  # there is no terminal
-            yield
+            yield False
             return
         kept = sys.stdin, sys.stderr
         sys.stdin, sys.stderr = reads, writes
         try:
-            yield
+            yield True
         finally:
             sys.stdin, sys.stderr = kept

@@ -9,6 +9,7 @@ and mode (0700, 0600) and by the kernel's word for the other side's user.
 Frames: 4 bytes of length, then one JSON object; one question for each connection.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -17,7 +18,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from countermark.client.instances import home_dir
@@ -36,6 +36,7 @@ _MAX_PATH_BYTES = 100  # of a socket's address; the least of any system is 104 w
 _TIMEOUT_S = 10
 _START_S = 20
 _NAME = "git-keys.sock"
+READY = "ready"
 _LENGTH = struct.Struct(">I")
 _WHAT = "credential cache"
 
@@ -67,8 +68,6 @@ class CachedKey:
 
     def sign(self, message: bytes) -> bytes:
         """DER ECDSA signature over SHA-256 of `message`."""
-        import hashlib
-
         return self.sign_digest(hashlib.sha256(message).digest())
 
     def sign_digest(self, digest: bytes) -> bytes:
@@ -155,24 +154,24 @@ def start_cache() -> CredentialCache:
         return cache
     if not hasattr(socket, "AF_UNIX"):
         raise SettingsError("this system cannot keep keys in a process of their own")
-    reader, writer = os.pipe()
     kept = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "SYSTEMROOT")
     try:
-        # Its environment is what anybody of this user could read of it: no tokens.
-        subprocess.Popen(  # noqa: S603 - this very program
+        # Its environment is what anybody of this user could read of it: no tokens. It leaves a
+        # child behind, which is nobody's.
+        done = subprocess.run(  # noqa: S603 - this very program
             [sys.executable, "-m", "countermark.client.credential_keeper", cache_path()],
             env={name: os.environ[name] for name in kept if name in os.environ},
             stdin=subprocess.DEVNULL,
-            stdout=writer,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=os.path.abspath(os.sep),
-            start_new_session=True,
+            timeout=_START_S,
+            check=False,
         )
-        os.close(writer)
-        said = _read_line(reader)
-    finally:
-        os.close(reader)
-    if said != "ready":
+        said = done.stdout.decode("utf-8", "replace").strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SettingsError("the credential cache did not start") from error
+    if said != READY:
         raise SettingsError(f"the credential cache did not start: {said or 'it ended at once'}")
     return CredentialCache(cache_path())
 
@@ -260,22 +259,6 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
             raise ConnectionResetError("the connection ended early")
         data += piece
     return bytes(data)
-
-
-def _read_line(reader: int) -> str:
-    import select
-
-    data = b""
-    deadline = datetime.now(tz=UTC).timestamp() + _START_S
-    while not data.endswith(b"\n"):
-        left = deadline - datetime.now(tz=UTC).timestamp()
-        if left <= 0 or not select.select([reader], [], [], left)[0]:
-            return "it took too long"
-        piece = os.read(reader, 4096)
-        if not piece:
-            break
-        data += piece
-    return data.decode("utf-8", "replace").strip()
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:

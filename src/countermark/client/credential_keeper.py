@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process behind `credential_cache`: ``python -m countermark.client.credential_keeper PATH``.
 
-Says ``ready`` on its standard output once it listens. It ends when it is told to, or after half a
+Says ``ready`` on its standard output once it listens, and leaves a child behind that does the rest:
+nobody's, in a session of its own. It ends when it is told to, or after half a
 day in which nobody asked. Core dumps and other processes' looks into its memory are switched off.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from countermark.client.credential_cache import (
+    READY,
     at_address,
     check_folder,
     check_peer,
@@ -224,11 +226,13 @@ def main() -> int:
     except (CountermarkError, OSError) as error:
         print(str(error).replace("\n", " "), flush=True)  # noqa: T201 - whoever started it reads this
         return 1
+    print(READY, flush=True)  # noqa: T201 - likewise
+    if os.fork():
+        return 0
+    os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        print("ready", flush=True)  # noqa: T201 - likewise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         serve(listener, Keeper())
     finally:
         with contextlib.suppress(FileNotFoundError):
