@@ -154,3 +154,35 @@ def test_they_refuse(cosign: Cosign, ours: Ours, did: Did, signer: str) -> None:
     assert all(line and line[0].startswith("Error: ") for line in said.values()), said
     assert BOB in said["other identity"][0]
     did(Kind.REFUSED, *refused)
+
+
+def test_we_verify_what_they_wrote_before_bundles(ours: Ours, recorder: Recorder) -> None:
+    """`--new-bundle-format=false`: the first bundle format, .sig and .crt, and a key's .sig."""
+    cosign = Cosign(installed("go", "cosign"), ours, by_files=False)
+    cosign.initialize()
+    file, url = ours.file(), ours.instance.url
+    bundle, signature, certificate = (Path(f"{file}.{end}") for end in ("bundle", "sig", "crt"))
+    old = ("--new-bundle-format=false", "--use-signing-config=false", "--yes")
+    services = ("--fulcio-url", url, "--rekor-url", url, "--identity-token", ours.token())
+    done = cosign(
+        *("sign-blob", *old, *services, "--bundle", str(bundle)),
+        *("--output-signature", str(signature), "--output-certificate", str(certificate)),
+        str(file),
+    )
+    assert done.code == 0, done.err
+    who = ("--identity", ADA, "--issuer", ours.instance.issuer)
+    parts = ("--signature", str(signature), "--certificate", str(certificate))
+    detached = (*parts, "--rekor-bundle", str(bundle))
+    for way in (("--bundle", str(bundle)), detached):
+        good = ours.instance.countermark("verify", "--json", *who, *way, str(file))
+        assert good.code == 0, good.out
+        (result,) = good.json["results"]
+        assert [check["check"] for check in result["checks"]] == [
+            "promise", "certificate", "sct", "entry", "signature", "identity",
+        ]  # fmt: skip
+        other = ours.file("another release\n", "another")
+        assert ours.instance.countermark("verify", *who, *way, str(other)).code == 1
+        bob = ("--identity", BOB, "--issuer", ours.instance.issuer)
+        assert ours.instance.countermark("verify", *bob, *way, str(file)).code == 1
+    version = cosign("version", "--json").json["gitVersion"].removeprefix("v")
+    recorder("cosign", version)(Kind.SIGNED, "`sign-blob --new-bundle-format=false`")
