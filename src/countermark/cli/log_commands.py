@@ -15,7 +15,6 @@ from countermark.app.settings import Settings
 from countermark.cli.exits import INTERNAL, OK
 from countermark.cli.options import json_option
 from countermark.cli.output import Output
-from countermark.cli.shard_command import shard
 from countermark.core.encoding import to_rfc3339
 from countermark.core.errors import CountermarkError
 
@@ -24,12 +23,7 @@ _EVERY_S = 0.2
 _data_option = click.option("--data", metavar="DIR", default="", help="Where keys and logs are.")
 
 
-@click.group()
-def log() -> None:
-    """Look into and check the logs of an instance of this machine."""
-
-
-@log.command()
+@click.command()
 @_data_option
 @json_option
 def info(data: str, as_json: bool) -> int:
@@ -56,7 +50,7 @@ def info(data: str, as_json: bool) -> int:
     return OK
 
 
-@log.command()
+@click.command()
 @click.argument("logs", metavar="[LOG...]", nargs=-1)
 @_data_option
 @click.option(
@@ -113,9 +107,6 @@ def fsck(logs: tuple[str, ...], data: str, tree_only: bool, published: bool, as_
         }
     )
     return OK if all(report.ok for report in reports) else INTERNAL
-
-
-log.add_command(shard)
 
 
 class _Ticker:

@@ -52,6 +52,14 @@ COMMANDS: dict[str, Entry] = {
     "trust": Entry(
         _SIGN, "countermark.cli.trust_command:trust", "Say whom you trust; keep it up to date."
     ),
+    "log": Entry(_SIGN, "countermark.cli.log_group:log", "Check logs, and look into your own."),
+    "signers": Entry(
+        _SIGN, "countermark.cli.signers_command:signers", "Look after remembered signers."
+    ),
+    "continuity": Entry(
+        _SIGN, "countermark.cli.continuity_command:continuity", "Compare who signed releases."
+    ),
+    "policy": Entry(_SIGN, "countermark.cli.policy_command:policy", "Check policy files."),
     "key": Entry(_SIGN, "countermark.cli.key_command:key", "Make and show keys of your own."),
     "demo": Entry(
         _RUN, "countermark.cli.demo_command:demo", "Sign and verify a file, start to end."
@@ -67,7 +75,6 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry(
         _RUN, "countermark.cli.backup_commands:restore", "Make an instance out of a backup."
     ),
-    "log": Entry(_RUN, "countermark.cli.log_commands:log", "Look into and check the logs."),
 }
 _SERVER_MODULES = frozenset(
     (
@@ -97,7 +104,7 @@ class CommandTable(click.Group):
             return None
         module_name, attribute = entry.target.split(":")
         if entry.section == _RUN:
-            _check_server()
+            check_server()
         loaded = getattr(importlib.import_module(module_name), attribute)
         assert isinstance(loaded, click.Command), f"{entry.target} is no click command"
         return loaded
@@ -142,7 +149,7 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else OK
 
 
-def _check_server() -> None:
+def check_server() -> None:
     """Before `up` has made anything: its parts live in other processes, which would fail late."""
     if not all(importlib.util.find_spec(name) for name in _SERVER_MODULES):
         missing = SettingsError("this needs the server, and only the client is installed")

@@ -132,6 +132,15 @@ def everything_seen() -> list[SeenLog]:
     return sorted((seen for seen in found if seen), key=lambda seen: (seen.base_url, seen.origin))
 
 
+def forget_seen(seen: SeenLog) -> None:
+    """Remember nothing of that log and tree any more."""
+    with locked_home():
+        try:
+            os.unlink(_path(seen))
+        except OSError as error:
+            raise SettingsError(f"{_path(seen)} cannot be removed: {error.strerror}") from error
+
+
 def proven(seen: SeenLog, newest: str, now_s: int) -> SeenLog:
     """Remember that a log's `newest` checkpoint extends all in `seen`, which it replaces.
 

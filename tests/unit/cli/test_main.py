@@ -65,7 +65,7 @@ def test_nothing_at_all_is_answered_with_help() -> None:
 def test_half_a_command_is_answered_with_help_and_is_a_mistake() -> None:
     done = countermark("log")
     assert done.returncode == USAGE
-    assert "Commands:" in done.stdout
+    assert "fsck" in done.stdout
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)

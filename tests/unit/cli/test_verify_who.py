@@ -441,7 +441,7 @@ def test_a_log_that_signed_two_trees_is_refused_offline(
 def test_verifying_needs_no_memory_that_can_be_used(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder of somebody else's is told of; one that cannot be written to is no reason to fail."""
+    """Somebody else's folder is told of; one that cannot be written to is no reason to fail."""
     who = ("--identity", NAME, "--issuer", ISSUER, "--trusted-root", "root.json")
     Path("root.json").write_bytes(FORGE.trusted_root().serialize())
     assert run([sign("a"), *who]) == 0
