@@ -13,6 +13,7 @@ CALLS ?= 1000
 SEED ?= 20261122
 HTTP_CASES ?= 100
 FUZZ_SECONDS ?= 60
+DIFFERENTIAL_CASES ?= 3000
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format fault fuzz fuzz-http bench bench-full lock clean
@@ -42,9 +43,11 @@ fault: $(VENV)/.dev ## long runs of kills, power cuts, failing calls: make fault
 	COUNTERMARK_SEED=$(SEED) COUNTERMARK_KILLS=$(KILLS) COUNTERMARK_CUTS=$(CUTS) \
 	  COUNTERMARK_FAULTS=$(FAULTS) COUNTERMARK_CALLS=$(CALLS) $(BIN)/python -m pytest -s tests/fault
 
-fuzz: $(VENV)/.fuzz ## property tests with many more examples, then every parser: make fuzz FUZZ_SECONDS=60
+fuzz: $(VENV)/.fuzz ## property tests with many more examples, then every parser, then beside peers: make fuzz FUZZ_SECONDS=60
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/property
 	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
+	@COUNTERMARK_TOOLS=$(TOOLS) scripts/install-peers
+	COUNTERMARK_TOOLS=$(TOOLS) $(BIN)/python -m fuzz.differential --cases $(DIFFERENTIAL_CASES) --seed $(SEED)
 	@$(MAKE) --no-print-directory fuzz-http
 
 fuzz-http: $(VENV)/.dev ## every HTTP interface, by its OpenAPI document: make fuzz-http HTTP_CASES=100
