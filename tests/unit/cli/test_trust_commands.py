@@ -13,9 +13,11 @@ import pytest
 from countermark.cli import verify_command
 from countermark.cli.exits import CONFIGURATION, MALFORMED, NO_ARTIFACT, NOT_PROVEN, USAGE
 from countermark.cli.main import run
+from countermark.cli.trust_install import surroundings
 from countermark.client.instances import load_instances
 from countermark.client.trust.kept import kept_path
 from countermark.client.trust.shipped import shipped_trust
+from countermark.core.errors import SettingsError
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
 from tests.support.tuf_mirror import Mirror, Repository, changed, mirror_of, now
 
@@ -299,11 +301,10 @@ def test_the_home_of_another_is_refused(
 ) -> None:
     monkeypatch.setenv("HOME", str(folder / "absent"))
     ask("install", "--for", "cosign", code=NO_ARTIFACT)
-    real = type(Path().stat())
-    assert real is not None
-    monkeypatch.setenv("HOME", "/proc/1" if Path("/proc/1").stat().st_uid else "/")
+    monkeypatch.setenv("HOME", str(folder / "person"))
     monkeypatch.setattr("os.geteuid", lambda: 4_000_000)
-    ask("install", "--for", "cosign", code=CONFIGURATION)
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        surroundings()
 
 
 def test_forgotten(known: str, ask: Ask) -> None:
