@@ -31,7 +31,7 @@ from countermark.trust.roots import (
     role_keys,
     same_roles,
 )
-from countermark.trust.targets import NAMES
+from countermark.trust.targets import DISTRUST_BUNDLE, NAMES
 
 TARGETS_LIFETIME: Final = timedelta(days=3652)
 """Of targets signed offline: nobody wants a ceremony a year for files that did not change."""
@@ -76,7 +76,12 @@ def start(data_dir: DataDir, change: Change, now: datetime) -> Ceremony:
     targets, files = None, {}
     if offline_targets(judge):
         objects = FileObjectStore(data_dir.tuf, read_only=True)
-        files = {name: (data_dir.trust / name).read_bytes() for name in NAMES}
+        names = (*NAMES, DISTRUST_BUNDLE)
+        files = {
+            name: (data_dir.trust / name).read_bytes()
+            for name in names
+            if (data_dir.trust / name).exists()
+        }
         targets = Targets(
             version=next_targets_version(objects),
             expires=now.astimezone(UTC).replace(microsecond=0) + TARGETS_LIFETIME,

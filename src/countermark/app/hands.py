@@ -15,8 +15,16 @@ from countermark.app.asking import ask
 from countermark.app.data_dir import DataDir
 from countermark.app.instance import TUF_KEY, load_instance
 from countermark.app.keyring import KeyRing
-from countermark.app.messages import GetStatus, PublishSigned, PublishTrust, RestartKeeper
+from countermark.app.messages import (
+    GetStatus,
+    Logged,
+    LogStatement,
+    PublishSigned,
+    PublishTrust,
+    RestartKeeper,
+)
 from countermark.app.offline_root import signed_root
+from countermark.app.statements import STATEMENT_KEY, log_while_stopped, statement_signer
 from countermark.app.switching import finish_switch
 from countermark.app.trust_files import write_trust_files
 from countermark.app.upgrade import Say
@@ -59,6 +67,10 @@ class Running:
     def publish_signed(self, root: bytes, targets: bytes, files: dict[str, bytes]) -> None:
         """Publish what holders of offline keys signed."""
         ask(self._data_dir, PublishSigned(root, targets, files))
+
+    def log_statement(self, data: bytes) -> Logged:
+        """Sign and log a file of the instance's own."""
+        return ask(self._data_dir, LogStatement(data, STATEMENT_KEY))
 
     def switch(self) -> datetime:
         """See `Hands`. The workers bridge it: no connection is refused meanwhile."""
@@ -104,6 +116,13 @@ class Stopped:
         config = load_instance(self._data_dir.instance_file)
         repository = self._repository(KeyRing.load(self._data_dir, config, self._secrets.online))
         repository.publish_signed(root, targets, files, self._now())
+
+    def log_statement(self, data: bytes) -> Logged:
+        """Sign and log a file of the instance's own."""
+        config = load_instance(self._data_dir.instance_file)
+        keys = KeyRing.load(self._data_dir, config, self._secrets.online)
+        signer = statement_signer(self._data_dir, STATEMENT_KEY, self._secrets.online)
+        return log_while_stopped(self._data_dir, config, keys, data, signer, self._clock)
 
     def switch(self) -> datetime:
         """See `Hands`. The next start reads instance.json; only logs have to be made."""

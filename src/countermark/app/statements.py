@@ -9,7 +9,7 @@ from countermark.app.data_dir import DataDir
 from countermark.app.instance import InstanceConfig
 from countermark.app.keeper_wiring import Parts
 from countermark.app.keyring import KeyRing, read_passphrase
-from countermark.app.logs import shard_of
+from countermark.app.logs import open_log, personality_of, shard_of
 from countermark.app.messages import Logged, LogStatement
 from countermark.core.bundle.bundle import (
     Bundle,
@@ -22,7 +22,10 @@ from countermark.core.errors import RequestRejected
 from countermark.core.rekor import hashedrekord
 from countermark.core.rekor.shard import Shard
 from countermark.core.rekor.stored import stored_search_keys
+from countermark.drivers.embedded.files import FileObjectStore
+from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.drivers.keys.file import P256, create_key, load_signer
+from countermark.ports.clock import Clock
 from countermark.ports.signer import Signer
 from countermark.rpc.message import Handlers
 from countermark.tilelog.log import Log
@@ -94,3 +97,33 @@ async def log_file(data: bytes, signer: Signer, log: Log, shard: Shard) -> Logge
     content = MessageSignature(signature, "SHA2_256", digest.digest())
     bundle = Bundle("0.3", (), hint, (logged,), (), content)
     return Logged(logged.log_index, bundle.serialize())
+
+
+def log_while_stopped(
+    data_dir: DataDir,
+    config: InstanceConfig,
+    keys: KeyRing,
+    data: bytes,
+    signer: Signer,
+    clock: Clock,
+) -> Logged:
+    """`log_file` on an instance that does not run, and whose lock the caller holds. Blocks."""
+    entry = config.open_log("rekor-v1")
+    log_signer = keys.signer(entry.key)
+    store = RocksLogStore(data_dir.db)
+
+    async def work() -> Logged:
+        objects = FileObjectStore(data_dir.log_folder(entry.name))
+        personality = personality_of(config, entry, log_signer)
+        log = open_log(entry, personality, store, objects, clock)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(log.run())
+            shard = shard_of(config, entry, log_signer.public_key)
+            logged = await log_file(data, signer, log, shard)
+            await log.drain()
+        return logged
+
+    try:
+        return asyncio.run(work())
+    finally:
+        store.close()

@@ -11,6 +11,7 @@ from countermark.drivers.durable import PUBLIC, replace_file
 from countermark.trust.authorities import CA_ROOT_NAME, TSA_ROOT_NAME, Authority, Subject
 from countermark.trust.targets import (
     DISTRUST,
+    DISTRUST_BUNDLE,
     Trust,
     TrustedAuthority,
     TrustedLog,
@@ -27,7 +28,26 @@ def write_trust_files(data_dir: DataDir, config: InstanceConfig, keys: KeyRing) 
     for name, data in targets.items():
         if name != DISTRUST or not (data_dir.trust / name).exists():
             replace_file(data_dir.trust / name, data, PUBLIC)
+    bundle = data_dir.trust / DISTRUST_BUNDLE
+    if bundle.exists():
+        targets[DISTRUST_BUNDLE] = bundle.read_bytes()
     return targets
+
+
+def write_distrust(data_dir: DataDir, distrust: DistrustList) -> None:
+    """Replace the distrust list; what proved that the old one was logged goes. Raises OSError."""
+    (data_dir.trust / DISTRUST_BUNDLE).unlink(missing_ok=True)
+    replace_file(data_dir.trust / DISTRUST, distrust.serialize(), PUBLIC)
+
+
+def write_distrust_bundle(data_dir: DataDir, bundle: bytes) -> None:
+    """What proves that the distrust list is in the log. Raises OSError."""
+    replace_file(data_dir.trust / DISTRUST_BUNDLE, bundle, PUBLIC)
+
+
+def distrust_is_logged(data_dir: DataDir) -> bool:
+    """Whether there is a proof that the list is in the log."""
+    return (data_dir.trust / DISTRUST_BUNDLE).exists()
 
 
 def read_distrust(data_dir: DataDir, config: InstanceConfig) -> DistrustList:

@@ -48,6 +48,9 @@ COMMANDS: dict[str, Entry] = {
     "ceremony": Entry(
         _OWN, "countermark.cli.ceremony_command:ceremony", "Sign the next TUF root, m of n people."
     ),
+    "distrust": Entry(
+        _OWN, "countermark.cli.distrust_command:distrust", "Say what is not to be believed."
+    ),
     "rotate": Entry(
         _OWN, "countermark.cli.rotate_command:rotate", "Change a service's key, without a gap."
     ),

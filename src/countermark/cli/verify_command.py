@@ -39,11 +39,12 @@ from countermark.core.errors import (
 )
 from countermark.core.verify.artifact import Artifact, DigestArtifact
 from countermark.core.verify.evidence import Check, Evidence
-from countermark.core.verify.verifier import Expected
+from countermark.core.verify.verifier import ONE_OF_EACH, Expected
 
 if TYPE_CHECKING:
     from countermark.cli.verify_asked import Asked
     from countermark.cli.verify_who import Judge
+    from countermark.core.bundle.trusted_root import TrustedRoot
 
 HELP = """\
 Usage: countermark verify [OPTIONS] FILE…
@@ -82,6 +83,7 @@ for identities of their own login only, and the public one):
   --instance NAME          public, staging, or the URL of an instance you trust
   --url URL                the same, for an instance
   --trusted-root FILE      a trusted root file
+  --distrust FILE          a distrust list to heed besides that of the instance
   --trust-config FILE      a client trust config file
   --max-trust-age DAYS     refuse a root that was not refreshed for DAYS, is expired, or does
                            not hold when its TUF metadata is checked again
@@ -105,6 +107,9 @@ How much proof (default: one of each):
   --type TYPE              verify the statement of that type about FILE (slsaprovenance1,
                            spdxjson, cyclonedx, openvex, vuln, custom, a URI, …)
   --print-predicate        print what such a statement says, byte for byte, and nothing else
+  --checksums LIST         verify LIST (SHA256SUMS, GNU or BSD style), then each FILE by what
+                           it lists; without FILE, all that are listed
+  --ignore-missing         pass over listed files that are not there
   --online                 also have the logs prove that they still hold all that they
                            signed before; nothing else ever asks the network
   --explain                every check: what was compared, with what, and why it holds
@@ -134,11 +139,14 @@ _OPTIONS = (
     "trusted-root",
     "trust-config",
     "max-trust-age",
+    "distrust",
     "bundle",
     *_ASKED,
     "type",
+    "checksums",
 )
 _FLAGS = (
+    "ignore-missing",
     "explain",
     "online",
     "print-predicate",
@@ -166,17 +174,33 @@ def run(argv: Sequence[str]) -> int:
             policies = tuple(verify_asked.limited(arguments, item) for item in policies)
         root = _named_root(arguments, os.environ)
         bundle_file = arguments.one("bundle")
-        if not arguments.operands:
+        listing = arguments.one("checksums")
+        if not (arguments.operands or listing):
             raise usage("there is nothing to verify", "name at least one FILE")
         judge = judge_of(arguments, policies, root)
-        if bundle_file and len(arguments.operands) > 1:
+        if bundle_file and len(arguments.operands) > 1 and not listing:
             raise usage("--bundle is for one FILE", "verify the files one by one")
         if arguments.flag("print-predicate") and not arguments.one("type"):
             raise usage("a predicate means nothing without its type", "say which with --type")
+        if arguments.flag("ignore-missing") and not listing:
+            raise usage("only what is listed can be missing", "name a listing with --checksums")
+        if listing and arguments.one("type"):
+            raise usage("a listing is no statement", "leave out --type or --checksums")
     except CountermarkError as error:
         return output.fail(error)
     task = _Task(arguments, policies, root, asked, judge, LastSeen(), output, {})
-    results = [_verify(name, bundle_file, task) for name in arguments.operands]
+    if listing:
+        from countermark.cli.verify_checksums import verify_listed
+
+        results = verify_listed(
+            listing,
+            arguments.operands,
+            output,
+            lambda held: _verify(listing, bundle_file, task, held),
+            ignore_missing=arguments.flag("ignore-missing"),
+        )
+    else:
+        results = [_verify(name, bundle_file, task) for name in arguments.operands]
     told, log_code = _logs(task)
     output.result({"results": [result for result, _ in results], **told})
     return next((code for _, code in results if code), log_code)
@@ -224,21 +248,37 @@ class _Task(NamedTuple):
     def under(self, root: Root, bundle: Bundle, artifact: Artifact, policy: Expected) -> Evidence:
         """Verify with all that was asked for."""
         if self.asked is None:
-            return root.verify(bundle, artifact, policy)
-        thresholds, witnesses = self.asked.thresholds, self.asked.witnesses
-        return root.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+            thresholds, witnesses = ONE_OF_EACH, None
+        else:
+            thresholds, witnesses = self.asked.thresholds, self.asked.witnesses
+        evidence = root.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+        lists = self.arguments.all("distrust")
+        if not lists:
+            return evidence
+        from countermark.client.distrust import heed, read_lists  # few name any
+
+        def again(pruned: "TrustedRoot") -> Evidence:
+            rest = Root(root.name, pruned, root.own_url, root.distrust)
+            return rest.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+
+        return heed(bundle, evidence, root.trusted_root, read_lists(lists), again)
 
 
-def _verify(name: str, bundle_file: str, task: _Task) -> tuple[dict[str, Any], int]:
+def _verify(
+    name: str, bundle_file: str, task: _Task, held: Artifact | None = None
+) -> tuple[dict[str, Any], int]:
     """Verify one file; gives its result for programs and the exit code.
 
-    With a type, a statement of that type about it; its predicate is printed on demand.
+    With a type, a statement of that type about it; its predicate is printed on demand. `held` is
+    what the file holds, if that was read before.
     """
     code = None
     arguments, output = task.arguments, task.output
     explain, print_it = arguments.flag("explain"), arguments.flag("print-predicate")
     try:
-        artifact, size = _artifact(name, bundle_file or arguments.one("signature"))
+        artifact, size = held, 0
+        if artifact is None:
+            artifact, size = _artifact(name, bundle_file or arguments.one("signature"))
         code = NO_SIGNATURE
         found = _signatures(name, bundle_file, task)
         code = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 import countermark
-from countermark.client.instances import config_path, load_instances
+from countermark.client.instances import InstanceRecord, config_path, load_instances
 from countermark.core.bundle.bundle import MAX_BUNDLE_BYTES, Bundle
 from countermark.core.bundle.protojson import parse_message, required_object
 from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot
@@ -41,6 +41,7 @@ _SUFFIXES = (".sigstore.json", ".sigstore", ".sigstore.jsonl")
 _READ_BYTES = 1024 * 1024
 _HASHES = ("sha256", "sha384", "sha512")
 _MAX_CHOICES = 256
+_NO_ENTRIES = b'\n  "entries": []\n'
 
 Source: TypeAlias = "bytes | os.PathLike[str] | BinaryIO | Artifact"
 
@@ -54,11 +55,13 @@ class Root(NamedTuple):
         own_url: set if nobody named this root: the instance of this machine that it is of. Its
             keys lie on this disk, and the bundle chose it. So it is believed about identities of
             its own login only, and about those of other issuers when it is named.
+        distrust: distrust lists, as files: what they name is not believed.
     """
 
     name: str
     trusted_root: TrustedRoot
     own_url: str = ""
+    distrust: tuple[bytes, ...] = ()
 
     def verify(
         self,
@@ -70,15 +73,23 @@ class Root(NamedTuple):
         witnesses: "WitnessPolicy | None" = None,
     ) -> Evidence:
         """Verify under this root; see `core.verify.verifier.verify`."""
-        evidence = verify(
-            bundle,
-            artifact,
-            self.trusted_root,
-            policy,
-            thresholds=thresholds,
-            witnesses=witnesses,
-            root_name=self.name,
-        )
+
+        def under(root: TrustedRoot) -> Evidence:
+            return verify(
+                bundle,
+                artifact,
+                root,
+                policy,
+                thresholds=thresholds,
+                witnesses=witnesses,
+                root_name=self.name,
+            )
+
+        evidence = under(self.trusted_root)
+        if self.distrust:
+            from countermark.client.distrust import heed  # few distrust anything
+
+            evidence = heed(bundle, evidence, self.trusted_root, self.distrust, under)
         issuer = evidence.signer.issuer if evidence.signer is not None else ""
         if self.own_url and evidence.signer and not issuer.startswith(f"{self.own_url}/"):
             error = IdentityMismatch(
@@ -234,11 +245,20 @@ def choose_root(bundle: Bundle) -> Root:
     return _choose_among(_wanted_logs(bundle), _candidates())
 
 
+class Candidate(NamedTuple):
+    """A root that may be chosen, unread; fields as of `Root`."""
+
+    name: str
+    data: bytes
+    own_url: str = ""
+    distrust: tuple[bytes, ...] = ()
+
+
 class RootChooser:
     """Chooses as `choose_root` does, but among roots that were read once, for many bundles."""
 
-    def __init__(self, candidates: tuple[tuple[str, bytes, str], ...]) -> None:
-        """Fix the roots: name, content and own URL of each, in order."""
+    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+        """Fix the roots, in order."""
         self._candidates = candidates
         self._chosen: dict[frozenset[bytes], Root] = {}
 
@@ -260,31 +280,46 @@ def _wanted_logs(bundle: Bundle) -> frozenset[bytes]:
     return wanted
 
 
-def _choose_among(wanted: frozenset[bytes], candidates: Iterator[tuple[str, bytes, str]]) -> Root:
+def _choose_among(wanted: frozenset[bytes], candidates: Iterator[Candidate]) -> Root:
     texts = [to_base64(log_id).encode("ascii") for log_id in wanted]
-    for name, data, own_url in candidates:
+    for name, data, own_url, distrust in candidates:
         # Looking for the text is a quick no; the parsed root decides.
         if all(text in data for text in texts):
             root = parse_root(data)
             if wanted <= {log.log_id for log in root.tlogs}:
-                return Root(name, root, own_url)
+                return Root(name, root, own_url, distrust)
     error = InclusionInvalid("no trusted root knows the log that the bundle names")
     error.add_note("name the root to believe with --trusted-root FILE or --instance NAME")
     raise error
 
 
-def _candidates() -> Iterator[tuple[str, bytes, str]]:
+def _candidates() -> Iterator[Candidate]:
     for record in load_instances():
         own_url = record.url if record.data_dir else ""  # one that runs elsewhere was pinned
-        yield record.url, record.trusted_root_json, own_url
+        yield Candidate(record.url, record.trusted_root_json, own_url, _distrusted_by(record))
     if os.path.exists(config_path()):
         from countermark.client.choice import user_config  # few have one
 
         config = user_config()
         for path in (config.get("trusted_root"), config.get("trust_config")):
             if path:
-                yield path, read_file(path, MAX_TRUSTED_ROOT_BYTES), ""
-    yield PUBLIC, shipped_root_json(PUBLIC), ""
+                yield Candidate(path, read_file(path, MAX_TRUSTED_ROOT_BYTES))
+    yield Candidate(PUBLIC, shipped_root_json(PUBLIC))
+
+
+def _distrusted_by(record: InstanceRecord) -> tuple[bytes, ...]:
+    """The distrust lists of a recorded instance that have entries."""
+    recorded = record.target("distrust.json")
+    if recorded is None and not record.data_dir:
+        return ()
+    found = () if recorded is None else (recorded,)
+    if record.data_dir:
+        try:
+            path = os.path.join(record.data_dir, "trust", "distrust.json")
+            found = (*found, read_file(path, MAX_TRUSTED_ROOT_BYTES))
+        except (NotFound, OSError):
+            pass  # moved away, or somebody else's: what was recorded holds
+    return tuple(data for data in dict.fromkeys(found) if _NO_ENTRIES not in data)
 
 
 def named_root(name: str) -> Root:
@@ -292,7 +327,8 @@ def named_root(name: str) -> Root:
     url = name.rstrip("/")
     for record in load_instances():  # first: a fetched root is newer than the shipped one
         if record.url == url:
-            return Root(url, TrustedRoot.parse(record.trusted_root_json))
+            root = TrustedRoot.parse(record.trusted_root_json)
+            return Root(url, root, distrust=_distrusted_by(record))
     if name in _SHIPPED:
         return Root(name, TrustedRoot.parse(shipped_root_json(name)))
     raise SettingsError(f"{url} is not an instance that you trust yet")

@@ -18,13 +18,14 @@ from countermark.core.errors import NotFound
 from countermark.httpkit.problems import problem_body
 from countermark.httpkit.replies import IMMUTABLE, NO_STORE, empty_reply, json_bytes_reply
 from countermark.ports.objects import ObjectStore
-from countermark.trust.targets import NAMES
+from countermark.trust.targets import DISTRUST_BUNDLE, NAMES
 
 _IMMUTABLE_NAME = re.compile(
     r"[1-9][0-9]{0,8}\.(?:root|targets|snapshot)\.json"
     r"|targets/[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
     re.ASCII,
 )
+_SERVED: Final = frozenset((*NAMES, DISTRUST_BUNDLE))
 _REVALIDATE: Final[Mapping[str, str]] = {"cache-control": "no-cache"}
 _NOSNIFF: Final[Mapping[str, str]] = {"x-content-type-options": "nosniff"}
 
@@ -47,7 +48,7 @@ def routes(tuf: ObjectStore, trust: ObjectStore) -> list[BaseRoute]:
 
     async def serve_trust(request: Request) -> Response:
         name = request.path_params["name"]
-        return _serve(trust, name, request) if name in NAMES else _not_found()
+        return _serve(trust, name, request) if name in _SERVED else _not_found()
 
     return [
         Route("/tuf/{path:path}", serve_tuf, methods=["GET"]),

@@ -23,6 +23,7 @@ TRUSTED_ROOT: Final = "trusted_root.json"
 SIGNING_CONFIG: Final = "signing_config.v0.2.json"
 TRUST_CONFIG: Final = "trust_config.json"
 DISTRUST: Final = "distrust.json"
+DISTRUST_BUNDLE: Final = "distrust.json.sigstore.json"
 NAMES: Final = (TRUSTED_ROOT, SIGNING_CONFIG, TRUST_CONFIG, DISTRUST)
 
 
