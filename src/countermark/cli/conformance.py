@@ -74,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
 def _verify(arguments: Arguments) -> None:
     policy: Policy | PublicKey
     if key := arguments.one("key"):
-        policy = PublicKey.from_pem(from_utf8(read_file(key, _MAX_FILE_BYTES), key))
+        policy = PublicKey.from_pem(from_utf8(read_file(key, _MAX_FILE_BYTES), key), registry=True)
     else:
         policy = Identity(
             arguments.one("certificate-identity"), arguments.one("certificate-oidc-issuer")

@@ -128,7 +128,7 @@ def _key(reference: str) -> PublicKey:
     if "://" not in reference and not reference.startswith("pkcs11:"):
         data = from_utf8(read_file(reference, _MAX_KEY_BYTES), reference)
         if "PRIVATE KEY-----" not in data:
-            return PublicKey.from_pem(data, reference)
+            return PublicKey.from_pem(data, reference, registry=True)
     from countermark.cli.passphrases import asking
     from countermark.client.keys.reference import public_key
 

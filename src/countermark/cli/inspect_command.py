@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from countermark.cli.arguments import parse_arguments, printable
 from countermark.cli.exits import OK, exit_code
 from countermark.cli.output import Output
-from countermark.client.verify import read_bundle
+from countermark.client.signatures import read_signatures
 from countermark.core.bundle.bundle import Bundle, TransparencyLogEntry
 from countermark.core.crypto.certificate import Certificate
 from countermark.core.encoding import to_base64, to_rfc3339
-from countermark.core.errors import CountermarkError, RequestRejected
+from countermark.core.errors import CountermarkError, FormatError, RequestRejected
 from countermark.core.intoto.envelope import Envelope
 from countermark.core.intoto.statement import parse_statement
 from countermark.core.tlog.checkpoint import Checkpoint
@@ -24,8 +24,11 @@ T = TypeVar("T")
 HELP = """\
 Usage: countermark inspect [--json] BUNDLE…
 
-  Show what bundles hold: certificate, log entries, timestamps, what was signed. Nothing is
-  checked, so nothing shown is proven; `countermark verify` does that.
+  Show what bundles hold: certificate, log entries, timestamps, what was signed; one after the
+  other if a file has several (JSON Lines), and cosign's first format too. Nothing is checked, so
+  nothing shown is proven; `countermark verify` does that.
+
+  Example: countermark inspect app.txt.sigstore.json
 """
 
 
@@ -44,18 +47,34 @@ def run(argv: Sequence[str]) -> int:
     shown: list[dict[str, Any]] = []
     for path in arguments.operands:
         try:
-            tree = {"file": path, **describe_bundle(read_bundle(path))}
+            trees = [{"file": path, **tree} for tree in _trees(path)]
         except CountermarkError as error:
             return output.fail(error, partial={"bundles": shown})
         except OSError as error:
             refused = RequestRejected(f"{path} cannot be read: {error.strerror}")
             output.fail(refused, partial={"bundles": shown})
             return exit_code(refused)
-        shown.append(tree)
-        for line in _lines(tree, 0):
-            output.line(line)
+        shown += trees
+        for tree in trees:
+            for line in _lines(tree, 0):
+                output.line(line)
     output.result({"bundles": shown})
     return OK
+
+
+def _trees(path: str) -> list[dict[str, Any]]:
+    """What each signature in a file holds; of several, which one it is."""
+    found = read_signatures(path)
+    if len(found) == 1 and isinstance(found[0], FormatError):
+        raise found[0]
+    trees: list[dict[str, Any]] = []
+    for number, bundle in enumerate(found, 1):
+        tree: dict[str, Any] = {"signature": number} if len(found) > 1 else {}
+        if isinstance(bundle, FormatError):
+            trees.append({**tree, "unreadable": str(bundle)})
+        else:
+            trees.append({**tree, **describe_bundle(bundle)})
+    return trees
 
 
 def describe_bundle(bundle: Bundle) -> dict[str, Any]:

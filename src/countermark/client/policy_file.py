@@ -150,7 +150,7 @@ class PolicyFile:
     def _key(self, reference: FileReference) -> PublicKey:
         if reference not in self._keys:
             text = from_utf8(self._read(reference, _MAX_KEY_BYTES), reference.path)
-            self._keys[reference] = PublicKey.from_pem(text)
+            self._keys[reference] = PublicKey.from_pem(text, registry=True)
         return self._keys[reference]
 
     def _path(self, reference: FileReference) -> str:

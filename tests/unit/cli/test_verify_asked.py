@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from countermark.cli.inspect_command import run as inspect
 from countermark.cli.verify_command import run
 from countermark.core.bundle.bundle import Bundle
 from tests.support.every_key import bundle_of, kind_of
@@ -245,3 +246,15 @@ def test_lines_are_recognised_under_any_name() -> None:
     assert run(["file", *WHO, "--bundle", "many"]) == 0
     Path("many").write_text(f"{pretty}\n{pretty}\n")  # not a line each
     assert run(["file", *WHO, "--bundle", "many"]) == 12
+
+
+def test_inspect_shows_old_and_several_signatures(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("old").write_bytes(old_bundle(FORGE.bundle()))
+    lines(FORGE.bundle(log="v2"), b"{}", path="many.jsonl")
+    assert inspect(["--json", "old", "many.jsonl"]) == 0
+    old, first, second = json.loads(capsys.readouterr().out)["bundles"]
+    assert (old["bundleVersion"], old["certificates"][0]["identity"]) == ("legacy", NAME)
+    assert (first["signature"], first["logEntries"][0]["kind"]) == (1, "hashedrekord 0.0.2")
+    assert (second["signature"], "missing" in second["unreadable"]) == (2, True)
+    Path("none").write_bytes(b"{}")
+    assert inspect(["none"]) == 65
