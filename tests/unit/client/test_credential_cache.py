@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -166,6 +167,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     if (cache := running_cache()) is not None:
         cache.stop()
+        assert gone(Path(cache.path))
     shutil.rmtree(folder)
 
 
@@ -201,6 +203,8 @@ def test_its_whole_life(home: Path) -> None:
     stored = b"".join(item.read_bytes() for item in path.parent.iterdir() if item.is_file())
     assert stored == b""
     cache.stop()
+    assert start_cache().status() == []  # another one, at once
+    cache.stop()
     assert gone(path)
     assert running_cache() is None
 
@@ -211,11 +215,11 @@ def test_others_learn_nothing(home: Path) -> None:
     start_cache()
     path = home / "run/git-keys.sock"
     (process,) = (
-        entry.name
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and str(path) in (entry / "cmdline").read_text(errors="replace")
+        found.pid
+        for found in psutil.process_iter(["cmdline"])
+        if str(path) in (found.info["cmdline"] or ())
     )
-    proc = Path("/proc", process)
+    proc = Path("/proc", str(process))
     assert "Max core file size        0                    0" in (proc / "limits").read_text()
     assert "a secret" not in (proc / "environ").read_text()
     path.parent.chmod(0o755)
@@ -268,6 +272,7 @@ def test_a_path_longer_than_addresses_may_be(home: Path, monkeypatch: pytest.Mon
     cache = running_cache()
     assert cache is not None
     cache.stop()
+    assert gone(Path(cache.path))
 
 
 def test_the_folder_for_sockets_is_preferred(
