@@ -396,3 +396,30 @@ def test_without_a_timestamp_nothing_is_spooled(
     assert "without a timestamp" in done.err
     assert spool(instance, "list").json == {"waiting": []}
     assert not os.path.exists(f"{file}.sigstore.json")
+
+
+# --- checksum files ------------------------------------------------------------------------------
+
+
+def test_a_release_is_signed_as_one_listing(instance: Running, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("app.tar.gz", "with space", "back\\slash")]
+    for path in files:
+        path.write_text(path.name)
+    listing = tmp_path / "SHA256SUMS"
+    names = ("--checksums", str(listing), *map(str, files))
+    done = instance.countermark("sign", "--email", ADA, *names)
+    assert done.code == OK, done.err
+    checked = subprocess.run(
+        ["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=tmp_path, capture_output=True
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert verify(instance, "--checksums", listing).code == OK
+    assert verify(instance, "--checksums", listing, files[1]).code == OK
+    assert instance.countermark("sign", "--email", ADA, *names).code == USAGE  # it is there
+    outside = tmp_path / "sub" / "SHA256SUMS"
+    outside.parent.mkdir()
+    done = instance.countermark("sign", "--email", ADA, "--checksums", str(outside), str(files[0]))
+    assert (done.code, outside.exists()) == (USAGE, False)
+    files[0].write_text("changed")
+    done = verify(instance, "--checksums", listing)
+    assert (done.code, "app.tar.gz: NOT verified" in done.err) == (NOT_PROVEN, True)

@@ -21,9 +21,12 @@ from countermark.cli.signing import (
     keyless_signer,
     signing_options,
 )
+from countermark.client.checksums import listed_name, serialize_checksums
 from countermark.client.choice import choose_instance
+from countermark.client.files import write_whole
 from countermark.client.finish import Prepared
 from countermark.client.sign import Signer
+from countermark.client.verify import FileArtifact
 from countermark.core.errors import CountermarkError, NotFound, RequestRejected, SettingsError
 
 STDIN = "-"
@@ -37,10 +40,17 @@ STDIN = "-"
 @click.option(
     "--bundle", metavar="PATH", default="", help="Where to write the bundle (for one FILE)."
 )
+@click.option(
+    "--checksums",
+    metavar="LIST",
+    default="",
+    help="Write the FILEs' checksums to LIST, and sign that instead of them.",
+)
 @signing_options
 def sign(
     files: tuple[str, ...],
     bundle: str,
+    checksums: str,
     email: str,
     identity_token_file: str,
     overwrite: bool,
@@ -64,7 +74,10 @@ def sign(
     try:
         if STDIN in files and identity_token_file == STDIN:
             raise RequestRejected("stdin can't be both the file and the identity token")
-        jobs = file_jobs(files, bundle)
+        if checksums:
+            jobs = [listing_job(files, checksums, bundle, overwrite=overwrite)]
+        else:
+            jobs = file_jobs(files, bundle)
         check_targets(jobs, overwrite=overwrite)
         chosen = choose_instance(choice_from(instance))
         result["instance"] = chosen.name
@@ -103,6 +116,29 @@ def file_jobs(files: Sequence[str], bundle: str) -> list[Job]:
         prepare = partial(_prepare_file, file)
         jobs.append(Job(name, Path(bundle or name + SUFFIX), size, prepare))
     return jobs
+
+
+def listing_job(files: Sequence[str], listing: str, bundle: str, *, overwrite: bool) -> Job:
+    """What to do for a checksum file that is to speak for `files`."""
+    if STDIN in files or listing == STDIN:
+        raise RequestRejected("what has no name cannot be listed")
+    if os.path.exists(listing) and not overwrite:
+        error = RequestRejected(f"{listing} exists already")
+        error.add_note("use --overwrite to replace it")
+        raise error
+    names = {listed_name(name, listing): Path(name) for name in dict.fromkeys(files)}
+    for path in names.values():
+        check_readable(path)
+
+    def prepare(signer: Signer, advance: Advance) -> Prepared:
+        digests = [(name, FileArtifact(path, advance)) for name, path in names.items()]
+        data = serialize_checksums((name, item.digest("sha256")) for name, item in digests)
+        prepared = signer.prepare(data)
+        write_whole(listing, data)
+        return prepared
+
+    size = sum(path.stat().st_size for path in names.values())
+    return Job(listing, Path(bundle or listing + SUFFIX), size, prepare)
 
 
 def check_readable(file: Path) -> None:
