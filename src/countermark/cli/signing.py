@@ -33,6 +33,7 @@ from countermark.client.identity import find_identity
 from countermark.client.sign import DEFAULT_TIMEOUT_S, Signer
 from countermark.client.spool import Spool, Waiting
 from countermark.client.transport import Transport
+from countermark.core.bundle.bundle import Bundle
 from countermark.core.encoding import to_rfc3339
 from countermark.core.errors import (
     CountermarkError,
@@ -44,6 +45,7 @@ from countermark.core.errors import (
 SUFFIX = ".sigstore.json"
 _WORKERS = 8
 _SLICE_S = 0.2
+_LOG_TIMEOUT_S = 5
 _SECONDS = re.compile(r"([0-9]{1,6})(s|m|h)?", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 F = TypeVar("F", bound=Callable[..., Any])
@@ -233,6 +235,8 @@ class Signing:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
         self._report(jobs, futures, result)
+        done = [future.result().signed for future in futures]
+        compare_logs([one.bundle for one in done if one is not None], self._instance, self._output)
 
     def _do(self, job: Job, advance: Advance) -> Done:
         try:
@@ -294,6 +298,24 @@ class Signing:
         self._output.line(
             f"spooled {job.name} as {waiting.number}: signed and timestamped; the log is away"
         )
+
+
+def compare_logs(bundles: Sequence[Bundle], instance: Instance, output: Output) -> None:
+    """Have the logs prove that they still hold what they signed before; see `client.log_check`.
+
+    One that does not answer now is asked another time. Raises ConsistencyInvalid, FormatError.
+    """
+    from countermark.client.log_check import check_signed
+
+    transport = Transport(timeout_s=_LOG_TIMEOUT_S)
+    try:
+        check_signed(transport, bundles, instance.trusted_root)
+    except Unavailable as error:
+        output.advice(f"what the log signed before was not compared: {error}")
+    except SettingsError as error:
+        output.advice(f"checkpoints are not remembered: {error}")
+    finally:
+        transport.close()
 
 
 def who(signed: Signed) -> str:

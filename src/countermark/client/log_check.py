@@ -12,9 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from countermark.client.last_seen import SeenLog, parse_checkpoint, proven, two_trees
+from countermark.client.last_seen import (
+    LastSeen,
+    SeenLog,
+    parse_checkpoint,
+    proven,
+    two_trees,
+)
 from countermark.client.log_evidence import refuse
 from countermark.client.transport import Reply, Transport, check
+from countermark.core.bundle.bundle import Bundle
+from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.encoding import from_utf8
 from countermark.core.errors import (
     ConsistencyInvalid,
@@ -90,6 +98,42 @@ def check_log(
         prove_extends(transport, seen, known, note, sleep=sleep)
     log = proven(seen, note, int(time.time()))
     return Checked(log, newest, tuple(sorted(head.tree_size for head in before)))
+
+
+def check_signed(transport: Transport, bundles: Sequence[Bundle], root: TrustedRoot) -> int:
+    """Have the logs that just took entries prove that they extend all that is remembered of them.
+
+    Args:
+        transport: how to reach them.
+        bundles: what was just signed, verified under `root`.
+        root: whom to believe.
+
+    Remembers the newest checkpoint. Gives how many logs proved it; one that was never met before
+    has nothing to prove. Raises as `check_log`; SettingsError if nothing can be remembered.
+    """
+    seen, heads = LastSeen(), set()
+    for bundle in sorted(bundles, key=_largest, reverse=True):
+        logs = frozenset(entry.log_id for entry in bundle.tlog_entries)
+        if logs not in heads:  # the largest tree of a run stands for the others
+            heads.add(logs)
+            seen.meet(bundle, root)
+    seen.save()
+    asked = 0
+    for log, met in seen.logs():
+        notes = dict.fromkeys((*log.notes, *met))
+        newest = max(notes, key=lambda note: parse_checkpoint(note).tree_size)
+        for note in notes:
+            if note != newest:
+                prove_extends(transport, log, note, newest)
+        if len(notes) > 1:
+            proven(log, newest, int(time.time()))
+            asked += 1
+    return asked
+
+
+def _largest(bundle: Bundle) -> int:
+    proofs = (entry.inclusion_proof for entry in bundle.tlog_entries)
+    return max((proof.tree_size for proof in proofs if proof is not None), default=0)
 
 
 def prove_extends(

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from countermark.client.last_seen import LastSeen, SeenLog, everything_seen, parse_checkpoint
-from countermark.client.log_check import check_log
+from countermark.client.log_check import check_log, check_signed
 from countermark.client.transport import Reply, Transport
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.trusted_root import TransparencyLog, TrustedRoot, Validity
@@ -300,6 +300,41 @@ def test_a_log_that_dropped_a_shard_is_refused(log: RunningLog, fork: RunningLog
     seen = met(log, add(log, "a"))
     with pytest.raises(ConsistencyInvalid, match="shows no tree"):
         check_log(Wire(fork), seen)
+
+
+# --- after signing -------------------------------------------------------------------------------
+
+
+def test_a_log_that_was_just_signed_with_proves_what_was_met_before(
+    log: RunningLog, fork: RunningLog
+) -> None:
+    wire = Wire(log)
+    assert check_signed(wire, [add(log, "a")], root_of(log)) == 0
+    assert wire.asked == []
+    later = [add(log, text) for text in ("b", "c", "d")]
+    assert check_signed(wire, later, root_of(log)) == 1
+    assert wire.asked == ["/api/v1/log/proof"]  # one for all
+    (seen,) = everything_seen()
+    assert [parse_checkpoint(note).tree_size for note in seen.notes] == [6]
+    assert check_signed(wire, [add(log, "e")], root_of(log)) == 1
+    assert check_signed(wire, later, root_of(log)) == 1  # others signed meanwhile
+    assert check_signed(wire, [], root_of(log)) == 0
+    with pytest.raises(ConsistencyInvalid):
+        check_signed(Wire(fork), [add(fork, *"uvwxyz")], root_of(fork))
+
+
+def test_what_could_not_be_proven_yet_is_proven_later(log: RunningLog) -> None:
+    wire = Wire(log)
+    check_signed(wire, [add(log, "a")], root_of(log))
+    wire.changed["/api/v1/log/proof"] = [(503, b"")]
+    with pytest.raises(Pushback):
+        check_signed(wire, [add(log, "b")], root_of(log))
+    (seen,) = everything_seen()
+    assert len(seen.notes) == 2
+    del wire.changed["/api/v1/log/proof"]
+    assert check_signed(wire, [add(log, "c")], root_of(log)) == 1
+    (seen,) = everything_seen()
+    assert len(seen.notes) == 1
 
 
 # --- tiled logs ----------------------------------------------------------------------------------
