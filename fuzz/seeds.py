@@ -41,7 +41,9 @@ from fuzz.context import CORPUS
 from tests.support.authority import github_claims
 from tests.support.forge import ISSUER, NAME, Forge, statement
 from tests.support.made_certificates import NOW, path_of, root_of, spki, to_der
+from tests.support.old_cosign import certificate_pem, old_bundle, rekor_bundle
 from tests.support.rekor import SigningKey, b64, dsse, encode, envelope, hashedrekord, intoto
+from tests.support.witnesses import MadeWitness
 
 Seeds = dict[str, bytes]
 MAX_TOTAL_BYTES = 300_000
@@ -258,6 +260,35 @@ class _Maker:
             for name, plan in plans.items()
         }
         return made | {"older.json": _older(made["v1.json"])}
+
+    def legacy(self) -> Seeds:
+        made, dsse_bundle = self.forge.bundle(), self.forge.bundle(envelope=True)
+        old = old_bundle(made)
+        parts = (
+            b64(made.signature).encode(),
+            certificate_pem(made).encode(),
+            encode(rekor_bundle(made)),
+            made.timestamps[0],
+        )
+        return {
+            "bundle.json": old,
+            "envelope.json": old_bundle(dsse_bundle),
+            "parts": b"\0\0".join(parts[:3]),
+            "stamped": b"\0\0".join((parts[0], parts[1], b"", parts[3])),
+            "lines": old + b"\n{}\n" + made.serialize() + b"\n",
+        }
+
+    def witness_policy(self) -> Seeds:
+        names = ("w1.example", "w2.example/x", "w3.example")
+        keys = [MadeWitness(name).vkey() for name in names]
+        text = "".join(f"witness W{number} {key} https://w/\n" for number, key in enumerate(keys))
+        raw = self.ed25519.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        log = b"log " + _note_key("log.example/1", raw) + b" https://log.example\n"
+        return {
+            "groups": log + f"{text}group A any W0 W1\ngroup G 2 A W2\nquorum G\n".encode(),
+            "one": f"# remark\n\n{text}quorum W1\n".encode(),
+            "none": b"quorum none\n",
+        }
 
     def trusted_root(self) -> Seeds:
         return {"forged.json": self.forge.trusted_root().serialize()}

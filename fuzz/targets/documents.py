@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles, trusted roots, signing configs, statements, names and patterns."""
 
+from countermark.client.signatures import parse_signatures
 from countermark.core.bundle.bundle import Bundle
+from countermark.core.bundle.legacy import from_parts
 from countermark.core.bundle.signing_config import SigningConfig, parse_trust_config
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.errors import (
@@ -16,6 +18,7 @@ from countermark.core.verify.artifact import BytesArtifact, DigestArtifact
 from countermark.core.verify.pattern import Pattern
 from countermark.core.verify.policy import UnsafeAnyIdentity
 from countermark.core.verify.verifier import verify
+from countermark.core.verify.witness import WitnessPolicy
 from countermark.oidc.keeper import check_email
 from fuzz.context import trusted_root
 from fuzz.target import Refusals, Target
@@ -31,6 +34,30 @@ def _bundle(data: bytes) -> bool:
         assert Bundle.parse(again.serialize()) == again
         with Refusals(FormatError, VerificationError, AlgorithmRefused):
             verify(bundle, BytesArtifact(ARTIFACT), trusted_root(), UnsafeAnyIdentity())
+        return True
+    return False
+
+
+def _legacy(data: bytes) -> bool:
+    """What came before bundles: a file, or detached parts with zeros between."""
+    taken = False
+    found: list[Bundle | FormatError] = []
+    with Refusals(FormatError):
+        found = parse_signatures(data, "x")
+    with Refusals(FormatError):
+        found.append(from_parts(*data.split(b"\0\0", 3)))
+    for bundle in found:
+        if isinstance(bundle, Bundle):
+            taken = True
+            with Refusals(FormatError, VerificationError, AlgorithmRefused):
+                verify(bundle, BytesArtifact(ARTIFACT), trusted_root(), UnsafeAnyIdentity())
+    return taken
+
+
+def _witness_policy(data: bytes) -> bool:
+    with Refusals(FormatError):
+        policy = WitnessPolicy.parse(data)
+        assert policy.satisfied(list(policy.witnesses))
         return True
     return False
 
@@ -94,6 +121,8 @@ def _names(data: bytes) -> bool:
 
 TARGETS = (
     Target("bundle", _bundle),
+    Target("legacy", _legacy),
+    Target("witness-policy", _witness_policy, 4096),
     Target("trusted-root", _trusted_root),
     Target("signing-config", _signing_config, 8192),
     Target("statement", _statement, 8192),
