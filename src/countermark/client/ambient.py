@@ -1,23 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identity tokens that a CI system offers to the job running in it.
+"""Identity tokens that the surroundings offer to the program running in them.
 
-GitHub Actions (and Forgejo), Buildkite, CircleCI, and every system that puts a token into
-`SIGSTORE_ID_TOKEN` (GitLab's `id_tokens`, Codefresh). The cloud platforms' metadata services are
-not asked: a login that nobody configured should not come out of the network.
+In cosign's order: GitHub Actions (and Forgejo), Buildkite, every system that puts a token into
+`SIGSTORE_ID_TOKEN` (GitLab's `id_tokens`, Codefresh), CircleCI, a file (Kubernetes' projected
+tokens, SPIFFE's helper), and Google Cloud (see `ambient_google`). A token is a bearer secret:
+requests for it go over https or stay on this machine, and nothing of it is ever shown.
 """
 
 import json
-import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
+from countermark.client.token_reply import read_reply
 from countermark.client.transport import Transport, check
-from countermark.core.errors import FormatError, TokenRejected, UpstreamDown
+from countermark.client.verify import read_file
+from countermark.core.errors import (
+    NotFound,
+    SettingsError,
+    TokenRejected,
+    UpstreamDown,
+)
 
+FILE_VARIABLE = "COUNTERMARK_IDENTITY_TOKEN_FILE"
 _COSIGN_FILE = "/var/run/sigstore/cosign/oidc-token"
+_BUILDKITE = "https://agent.buildkite.com/v3"
+_WHAT = "the CI system's token service"
 _COMMAND_TIMEOUT_S = 30
 _MAX_TOKEN_BYTES = 16 * 1024
 
@@ -26,39 +37,126 @@ class _GitHubReply(msgspec.Struct):
     value: str
 
 
-def ambient_token(audience: str, transport: Transport, environ: Mapping[str, str]) -> str | None:
-    """The token of the CI system this runs in, meant for `audience`; None outside of any.
+class _BuildkiteReply(msgspec.Struct):
+    token: str
 
-    Raises TokenRejected if the system should have one to offer but does not.
+
+class _Asked(NamedTuple):
+    """What every kind of surroundings is asked with."""
+
+    audience: str
+    transport: Transport
+    environ: Mapping[str, str]
+
+
+def ambient_token(
+    audience: str, transport: Transport, environ: Mapping[str, str], *, clouds: bool = True
+) -> str | None:
+    """The token that the surroundings offer, meant for `audience`; None if they offer none.
+
+    Args:
+        audience: what it is to be meant for.
+        transport: to ask for it.
+        environ: the environment, which says where this runs.
+        clouds: whether a cloud's machine may speak for whoever works on it.
+
+    Raises TokenRejected if there should be one but is not, UpstreamDown or RequestRejected if
+    the service behind it does not do its part.
     """
-    if environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
-        return _github(audience, transport, environ)
-    if environ.get("BUILDKITE") == "true":
-        return _from_command(["buildkite-agent", "oidc", "request-token", "--audience", audience])
-    if environ.get("SIGSTORE_ID_TOKEN"):
-        return environ["SIGSTORE_ID_TOKEN"]
-    if environ.get("CIRCLECI") == "true":
-        claims = json.dumps({"aud": audience})
-        command = ["circleci", "run", "oidc", "get", "--claims", claims, "--root-issuer"]
-        return _from_command(command)
-    if os.path.isfile(_COSIGN_FILE):
-        with open(_COSIGN_FILE, encoding="ascii", errors="replace") as file:
-            return file.read(_MAX_TOKEN_BYTES + 1)
+    asked = _Asked(audience, transport, environ)
+    for ask in _KINDS:
+        if (token := ask(asked)) is not None:
+            return token
+    if clouds:
+        from countermark.client.ambient_google import google_token  # few are there
+
+        return google_token(audience, transport, environ)
     return None
 
 
-def _github(audience: str, transport: Transport, environ: Mapping[str, str]) -> str:
-    what = "the CI system's token service"
-    secret = environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+def missing_token_hint(environ: Mapping[str, str]) -> str:
+    """What to do about a token that the surroundings could offer but do not; empty if unknown."""
+    if environ.get("GITHUB_ACTIONS") == "true":
+        return "give this workflow job `permissions: id-token: write`"
+    if environ.get("GITLAB_CI") == "true":
+        return "give this job `id_tokens: {SIGSTORE_ID_TOKEN: {aud: sigstore}}`"
+    if environ.get("CF_BUILD_ID"):
+        return "add the step `obtain-oidc-id-token` with audience sigstore before this one"
+    if environ.get("SPIFFE_ENDPOINT_SOCKET"):
+        return f"have spiffe-helper write a JWT for sigstore, and name its file in {FILE_VARIABLE}"
+    return ""
+
+
+def _github(asked: _Asked) -> str | None:
+    url = asked.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    if not url:
+        return None
+    secret = asked.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     if not secret:
         raise TokenRejected("ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set in this job")
-    url = f"{environ['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience={quote(audience, safe='')}"
-    reply = transport.get(url, what, headers={"Authorization": f"bearer {secret}"})
-    check(reply, what)
+    reply = asked.transport.get(
+        f"{url}&audience={quote(asked.audience, safe='')}",
+        _WHAT,
+        headers={"Authorization": f"bearer {secret}"},
+    )
+    return read_reply(check(reply, _WHAT).body, _GitHubReply).value
+
+
+def _buildkite(asked: _Asked) -> str | None:
+    environ = asked.environ
+    secret, job = environ.get("BUILDKITE_AGENT_ACCESS_TOKEN"), environ.get("BUILDKITE_JOB_ID")
+    if secret and job:
+        endpoint = environ.get("BUILDKITE_AGENT_ENDPOINT") or _BUILDKITE
+        reply = asked.transport.post(
+            f"{endpoint.rstrip('/')}/jobs/{quote(job, safe='')}/oidc/tokens",
+            _WHAT,
+            json.dumps({"audience": asked.audience}).encode("ascii"),
+            content_type="application/json",
+            headers={"Authorization": f"Token {secret}"},
+        )
+        return read_reply(check(reply, _WHAT).body, _BuildkiteReply).token
+    if environ.get("BUILDKITE") != "true":
+        return None
+    command = ["buildkite-agent", "oidc", "request-token", "--audience", asked.audience]
+    return _from_command(command)
+
+
+def _variable(asked: _Asked) -> str | None:
+    return asked.environ.get("SIGSTORE_ID_TOKEN") or None
+
+
+def _circleci(asked: _Asked) -> str | None:
+    if asked.environ.get("CIRCLECI") != "true":
+        return None
+    claims = json.dumps({"aud": asked.audience})
+    return _from_command(["circleci", "run", "oidc", "get", "--claims", claims, "--root-issuer"])
+
+
+def _file(asked: _Asked) -> str | None:
+    """Written anew by the cluster or an agent before it expires, so read each time."""
+    named = asked.environ.get(FILE_VARIABLE, "")
+    path = named or _COSIGN_FILE
     try:
-        return msgspec.json.decode(reply.body, type=_GitHubReply).value
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError("CI token", "the token service did not answer as expected") from error
+        data = read_file(path, _MAX_TOKEN_BYTES)
+    except NotFound as error:
+        if not named:
+            return None
+        raise SettingsError(f"{FILE_VARIABLE} names {path}, which is not there") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    text = data.decode("ascii", "replace").strip()
+    if not text:
+        raise TokenRejected(f"{path} is empty, so it holds no identity token")
+    return text
+
+
+_KINDS: tuple[Callable[[_Asked], str | None], ...] = (
+    _github,
+    _buildkite,
+    _variable,
+    _circleci,
+    _file,
+)
 
 
 def _from_command(command: list[str]) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from countermark.client.ambient import ambient_token
+from countermark.client.ambient import ambient_token, missing_token_hint
 from countermark.client.choice import Instance, configured_email
 from countermark.client.deadline import Deadline
 from countermark.client.instances import read_private_file
@@ -189,7 +189,9 @@ def _find(
         return handed
     if email:
         return local_token(instance, transport, email)
-    if ambient := ambient_token(AUDIENCE, transport, environ):
+    # Who runs an instance of their own on a cloud's machine is not that machine.
+    clouds = not has_local_login(instance)
+    if ambient := ambient_token(AUDIENCE, transport, environ, clouds=clouds):
         return ambient
     if has_local_login(instance) and (address := load_email(instance.name) or configured_email()):
         return local_token(instance, transport, address)
@@ -198,8 +200,8 @@ def _find(
 
 def _nobody(instance: Instance, environ: Mapping[str, str]) -> TokenRejected:
     error = TokenRejected("nobody is logged in, and there is no terminal to ask at")
-    if environ.get("GITHUB_ACTIONS") == "true":
-        error.add_note("give this workflow job `permissions: id-token: write`")
+    if hint := missing_token_hint(environ):
+        error.add_note(hint)
         return error
     if has_local_login(instance):
         way = "use --email YOU@EXAMPLE.ORG, or `countermark login --email YOU@EXAMPLE.ORG` first"

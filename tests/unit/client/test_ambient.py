@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens that CI systems offer."""
+"""Tokens that the surroundings offer, asked for from servers that speak each vendor's protocol."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -8,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from countermark.client.ambient import ambient_token
-from countermark.client.transport import Transport
-from countermark.core.errors import CountermarkError, RequestRejected, TokenRejected, UpstreamDown
+from countermark.client.ambient import FILE_VARIABLE, ambient_token, missing_token_hint
+from countermark.client.ambient_google import google_token
+from countermark.client.transport import Reply, Transport
+from countermark.core.errors import (
+    CountermarkError,
+    FormatError,
+    RequestRejected,
+    SettingsError,
+    TokenRejected,
+    UpstreamDown,
+)
 from countermark.core.identity.token import parse_token
 from tests.support.issuer import LocalIssuer
 from tests.support.scripted_server import scripted
@@ -91,3 +100,178 @@ def test_a_ci_program_that_fails(
     script(tmp_path, "buildkite-agent", "echo half-a-token; exit 3", monkeypatch)
     with pytest.raises(UpstreamDown, match="`buildkite-agent` gave no identity token"):
         ambient_token("sigstore", transport, {"BUILDKITE": "true"})
+
+
+# --- Buildkite's agent API -----------------------------------------------------------------------
+
+
+def buildkite(url: str) -> dict[str, str]:
+    return {
+        "BUILDKITE": "true",
+        "BUILDKITE_AGENT_ACCESS_TOKEN": "job-secret",
+        "BUILDKITE_JOB_ID": "0190-4b1c/..",
+        "BUILDKITE_AGENT_ENDPOINT": f"{url}/v3/",
+    }
+
+
+def test_buildkites_agent_api(transport: Transport) -> None:
+    with scripted((200, {}, b'{"token": "a.b.c"}')) as server:
+        assert ambient_token("sigstore", transport, buildkite(server.url)) == "a.b.c"
+        transport.close()
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("POST", "/v3/jobs/0190-4b1c%2F../oidc/tokens")
+    assert asked.headers["authorization"] == "Token job-secret"
+    assert json.loads(asked.body) == {"audience": "sigstore"}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, RequestRejected), (500, UpstreamDown)])
+def test_buildkites_refusal(transport: Transport, status: int, kind: type[Exception]) -> None:
+    with scripted((status, {}, b'{"message": "no"}')) as server:
+        with pytest.raises(kind, match="token service at") as raised:
+            ambient_token("sigstore", transport, buildkite(server.url))
+        transport.close()
+    assert "job-secret" not in str(raised.value)
+
+
+# --- files: Kubernetes' projected tokens, SPIFFE's helper -----------------------------------------
+
+
+def test_a_projected_token(transport: Transport, tmp_path: Path) -> None:
+    """As the kubelet lays them out: a link to a link, changed whole."""
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "token").write_text("a.b.c\n")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "token").symlink_to("..data/token")
+    environ = {FILE_VARIABLE: str(tmp_path / "token")}
+    assert ambient_token("sigstore", transport, environ) == "a.b.c"
+
+
+def test_a_file_that_holds_no_token(transport: Transport, tmp_path: Path) -> None:
+    environ = {FILE_VARIABLE: str(tmp_path / "token")}
+    with pytest.raises(SettingsError, match="which is not there"):
+        ambient_token("sigstore", transport, environ)
+    (tmp_path / "token").write_text("\n")
+    with pytest.raises(TokenRejected, match="is empty"):
+        ambient_token("sigstore", transport, environ)
+    (tmp_path / "token").write_text("x" * 20_000)
+    with pytest.raises(FormatError, match="larger than"):
+        ambient_token("sigstore", transport, environ)
+    (tmp_path / "token").unlink()
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(RequestRejected, match="named pipe"):
+        ambient_token("sigstore", transport, environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "hint"),
+    [
+        ({"GITHUB_ACTIONS": "true"}, "id-token: write"),
+        ({"GITLAB_CI": "true"}, "aud: sigstore"),
+        ({"CF_BUILD_ID": "1"}, "obtain-oidc-id-token"),
+        ({"SPIFFE_ENDPOINT_SOCKET": "unix:///x"}, "spiffe-helper"),
+    ],
+)
+def test_what_to_do_about_a_missing_token(environ: dict[str, str], hint: str) -> None:
+    assert hint in missing_token_hint(environ)
+    assert missing_token_hint({}) == ""
+
+
+# --- Google Cloud --------------------------------------------------------------------------------
+
+GOOGLE = {"Metadata-Flavor": "Google"}
+
+
+def metadata(url: str, **more: str) -> dict[str, str]:
+    return {"GCE_METADATA_HOST": url.removeprefix("http://"), **more}
+
+
+def test_googles_metadata_server(transport: Transport) -> None:
+    with scripted((200, GOOGLE, b"a.b.c\n")) as server:
+        assert ambient_token("sigstore", transport, metadata(server.url)) == "a.b.c"
+        transport.close()
+    (asked,) = server.asked
+    assert asked.path == (
+        "/computeMetadata/v1/instance/service-accounts/default/identity"
+        "?audience=sigstore&format=full"
+    )
+    assert asked.headers["metadata-flavor"] == "Google"
+
+
+def test_another_account_of_google_is_lent(transport: Transport) -> None:
+    account = "signer@project.iam.gserviceaccount.com"
+    with (
+        scripted((200, GOOGLE, b'{"access_token": "own-secret", "expires_in": 9}')) as server,
+        scripted((200, {}, b'{"token": "d.e.f"}')) as lender,
+    ):
+        environ = metadata(server.url, GOOGLE_SERVICE_ACCOUNT_NAME=account)
+        assert google_token("sigstore", transport, environ, api=lender.url) == "d.e.f"
+        transport.close()
+    (asked,) = lender.asked
+    assert asked.path == f"/v1/projects/-/serviceAccounts/{account}:generateIdToken"
+    assert asked.headers["authorization"] == "Bearer own-secret"
+    assert json.loads(asked.body) == {"audience": "sigstore", "includeEmail": True}
+
+
+def test_an_account_that_may_not_be_lent(transport: Transport) -> None:
+    with (
+        scripted((200, GOOGLE, b'{"access_token": "own-secret"}')) as server,
+        scripted((403, {}, b"{}")) as lender,
+    ):
+        environ = metadata(server.url, GOOGLE_SERVICE_ACCOUNT_NAME="x@y")
+        with pytest.raises(RequestRejected, match="Google's service for other accounts") as raised:
+            google_token("sigstore", transport, environ, api=lender.url)
+        transport.close()
+    assert "own-secret" not in str(raised.value)
+
+
+def test_an_impostor_of_the_metadata_server(transport: Transport) -> None:
+    with scripted((200, {}, b"a.b.c")) as server:
+        with pytest.raises(TokenRejected, match="is not it"):
+            ambient_token("sigstore", transport, metadata(server.url))
+        transport.close()
+
+
+def test_a_machine_without_an_account_has_no_token(transport: Transport) -> None:
+    with scripted((404, GOOGLE, b"")) as server:
+        assert ambient_token("sigstore", transport, metadata(server.url)) is None
+        transport.close()
+    assert ambient_token("sigstore", transport, metadata(server.url)) is None  # nobody there now
+
+
+def test_only_google_and_this_machine_are_asked(transport: Transport) -> None:
+    for host in ("evil.example", "10.0.0.1:80", "metadata.google.internal.evil.example"):
+        with pytest.raises(SettingsError, match="neither Google's nor this machine"):
+            ambient_token("sigstore", transport, {"GCE_METADATA_HOST": host})
+
+
+def test_googles_machines_are_known_by_their_firmware(
+    transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def get(_: Transport, url: str, what: str, **more: object) -> Reply:
+        asked.append(url)
+        return Reply(200, {"metadata-flavor": "Google"}, b"a.b.c")
+
+    monkeypatch.setattr(Transport, "get", get)
+    product = tmp_path / "product_name"
+    for name, token in (("Google Compute Engine\n", "a.b.c"), ("Googleplex", None)):
+        product.write_text(name)
+        found = google_token("sigstore", transport, {}, product_file=str(product))
+        assert found == token
+    assert asked == [
+        "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/identity"
+        "?audience=sigstore&format=full"
+    ]
+
+
+def test_on_a_cloud_ones_own_instance_is_not_given_the_clouds_name(transport: Transport) -> None:
+    with scripted((200, GOOGLE, b"a.b.c")) as server:
+        environ = metadata(server.url)
+        assert ambient_token("sigstore", transport, environ, clouds=False) is None
+    assert server.asked == []
+
+
+def test_nothing_is_posted_beside_the_machine(transport: Transport) -> None:
+    with pytest.raises(SettingsError, match="nothing is sent there"):
+        transport.post("http://169.254.169.254/x", "the CA", b"token", content_type="a/b")
