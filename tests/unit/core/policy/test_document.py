@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy files: what they mean, and that whatever is wrong with one is named."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
 from countermark.core.errors import FormatError, IdentityMismatch
 from countermark.core.policy.document import MAX_POLICY_BYTES, FileReference, PolicyDocument, Rule
+from countermark.core.verify.claims import CLAIMS
 from countermark.core.verify.signer import SignerIdentity
 from countermark.core.verify.verifier import Thresholds
 
@@ -242,3 +245,31 @@ def test_files_that_would_take_long() -> None:
         assert faults(text)
     assert time.process_time() - started < 5
     assert rule(nested(8)).policy is not None
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[4] / "docs/reference/policy-file.md"
+
+
+def test_the_example_of_the_reference_is_a_policy() -> None:
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    document = parse(example)
+    assert document.root is not None
+    assert document.root.file is not None
+    assert document.witnesses == FileReference("witnesses.txt", b"")
+    app, text = document.rule_for("app-1.0.tar.gz"), document.rule_for("notes.txt")
+    assert app.thresholds == text.thresholds == Thresholds()
+    assert app.policy is not None
+    assert app.policy.check(
+        ADA._replace(name="release@example.org", issuer="https://accounts.example.org")
+    )
+    extensions = (*BUILD.extensions, (11, "github-hosted"), (20, "push"))
+    assert app.policy.check(BUILD._replace(extensions=extensions))
+    with pytest.raises(IdentityMismatch):
+        app.policy.check(BUILD)
+
+
+def test_the_reference_names_every_claim() -> None:
+    page = PAGE.read_text()
+    assert not [claim for claim in CLAIMS if f"`{claim}`" not in page]
