@@ -7,7 +7,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countermark.core.crypto.certificate import OID_SCT_LIST, Certificate, parse_pem_certificates
+from countermark.core.crypto import der
+from countermark.core.crypto.certificate import (
+    OID_SCT_LIST,
+    Certificate,
+    name_text,
+    parse_pem_certificates,
+)
 from countermark.core.ct.sct import (
     SignedCertificateTimestamp,
     parse_sct_list,
@@ -94,3 +100,20 @@ def test_scts_round_trip(scts: tuple[SignedCertificateTimestamp, ...]) -> None:
 def test_an_sct_list_has_one_spelling(data: bytes) -> None:
     with contextlib.suppress(FormatError):
         assert serialize_sct_list(parse_sct_list(data)) == data
+
+
+def _attribute(oid: str, text: str) -> bytes:
+    return der.encode(der.SET, der.sequence(der.oid(oid), der.utf8_string(text)))
+
+
+@given(st.binary(max_size=60) | st.lists(st.binary(max_size=8)).map(lambda d: der.sequence(*d)))
+def test_names_are_told_whatever_they_hold(name: bytes) -> None:
+    text = name_text(name)
+    assert text
+    assert text.encode()
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_names_are_told_as_they_are(common: str, organization: str) -> None:
+    parts = [_attribute("2.5.4.10", organization), _attribute("2.5.4.3", common)]
+    assert name_text(der.sequence(*parts)) == f"CN={common}, O={organization}"

@@ -2,6 +2,7 @@
 """Entries of API v1 about envelopes: dsse 0.0.1, and intoto 0.0.1 and 0.0.2 of older clients."""
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from countermark.core.intoto.envelope import Envelope
 from countermark.core.verify.content import envelope_uses
 from countermark.core.verify.recorded import Signed, check_signature, check_verifier
 
+_PLAIN = re.compile(r"[A-Za-z0-9 !#-%'-;=?@\[\]^-~]*", re.ASCII)
 BodyCheck: TypeAlias = Callable[[JSONObject, Signed], tuple[PublicKey, ...]]
 
 
@@ -54,6 +56,8 @@ def _check_intoto_v1(spec: JSONObject, signed: Signed) -> tuple[PublicKey, ...]:
 
 def _go_spellings(envelope: Envelope) -> list[bytes]:
     signature = envelope.signatures[0]
+    if not (_PLAIN.fullmatch(envelope.payload_type) and _PLAIN.fullmatch(signature.keyid)):
+        return [b""]  # what JSON would have to escape: nobody's, and a way to spell another
     keyids = [signature.keyid] if signature.keyid else ["", None]
     texts = []
     for keyid in keyids:

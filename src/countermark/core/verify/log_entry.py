@@ -25,10 +25,13 @@ _ORIGIN_V1 = re.compile(r"(.+) - (?:0|[1-9][0-9]*)", re.ASCII)
 _LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z, the last one `datetime` holds
 
 
-def find_log(entry: TransparencyLogEntry, logs: Sequence[TransparencyLog]) -> TransparencyLog:
+def find_log(
+    entry: TransparencyLogEntry, logs: Sequence[TransparencyLog], at: Sequence[datetime] = ()
+) -> TransparencyLog:
     """The trusted log that an entry says it is from. Raises InclusionInvalid.
 
-    Two logs under one id (shards that share a key) are told apart by the checkpoint's name.
+    Two logs under one id (shards that share a key, a log listed with two windows) are told apart
+    by the checkpoint's name, then by the times `at` which the key was in use.
     """
     found = [log for log in logs if log.log_id == entry.log_id]
     if not found:
@@ -40,9 +43,18 @@ def find_log(entry: TransparencyLogEntry, logs: Sequence[TransparencyLog]) -> Tr
     if len(found) > 1 and entry.inclusion_proof is not None and entry.inclusion_proof.checkpoint:
         origin = entry.inclusion_proof.checkpoint.partition("\n")[0]
         found = [log for log in found if key_name(origin) in names_of(log)] or found
+    if len(found) > 1:
+        found = [log for log in found if all(map(log.validity.covers, at))] or found
     if found[0].hash_algorithm != "SHA2_256":
         raise InclusionInvalid(f"{found[0].base_url} hashes with something else than SHA-256")
     return found[0]
+
+
+def promised_time(entry: TransparencyLogEntry) -> tuple[datetime, ...]:
+    """The time that an entry's promise would prove; none if it is no possible one."""
+    if not 0 < entry.integrated_time <= _LAST_SECOND:
+        return ()
+    return (datetime.fromtimestamp(entry.integrated_time, UTC),)
 
 
 def verify_promise(entry: TransparencyLogEntry, log: TransparencyLog) -> datetime:
@@ -61,9 +73,9 @@ def verify_promise(entry: TransparencyLogEntry, log: TransparencyLog) -> datetim
             found=f"a promise over index {entry.log_index}, time {entry.integrated_time}",
             expected=f"a signature by key sha256:{log.public_key.key_id.hex()}",
         ) from error
-    if not 0 < entry.integrated_time <= _LAST_SECOND:
+    if not (times := promised_time(entry)):
         raise TimeUnproven("the promise states no possible time")
-    time = datetime.fromtimestamp(entry.integrated_time, UTC)
+    (time,) = times
     if not log.validity.covers(time):
         raise TimeUnproven(
             f"the trusted root limits the key of {log.base_url} to another time",

@@ -36,7 +36,12 @@ from countermark.core.verify.artifact import Artifact
 from countermark.core.verify.body import check_body
 from countermark.core.verify.content import check_hint, check_signature, unlogged_uses
 from countermark.core.verify.evidence import Check, Evidence, LogRecord, ProvenTime
-from countermark.core.verify.log_entry import find_log, verify_inclusion_proof, verify_promise
+from countermark.core.verify.log_entry import (
+    find_log,
+    promised_time,
+    verify_inclusion_proof,
+    verify_promise,
+)
 from countermark.core.verify.managed_key import ManagedKey
 from countermark.core.verify.policy import AllOf, AnyOf, Policy
 from countermark.core.verify.recorded import Signed
@@ -223,7 +228,7 @@ class _Verification:
         for entry in self.bundle.tlog_entries:
             if not entry.inclusion_promise:
                 continue  # an integrated time that nobody signed says nothing
-            log = find_log(entry, self.root.tlogs)
+            log = find_log(entry, self.root.tlogs, promised_time(entry))
             time = verify_promise(entry, log)
             proven.append(ProvenTime(time, "log", log.base_url))
             operators.add(operator_of(log))
@@ -267,7 +272,7 @@ class _Verification:
         witnessed: set[str] = set()
         policy = self.witnesses
         for entry in self.bundle.tlog_entries:
-            log = find_log(entry, self.root.tlogs)
+            log = find_log(entry, self.root.tlogs, proven)
             _check_log_window(log, proven)
             record = self._included(entry, log)
             uses.append(check_body(entry, signed))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from countermark.core.bundle.bundle import Bundle, MessageSignature
-from countermark.core.bundle.trusted_root import TrustedRoot
+from countermark.core.bundle.trusted_root import TrustedRoot, Validity
 from countermark.core.errors import (
     ChainInvalid,
     IdentityMismatch,
@@ -174,6 +174,18 @@ def test_every_entry_is_checked_and_none_excuses_another() -> None:
         (first._replace(inclusion_promise=b""), second._replace(canonicalized_body=b"{}")),
     ):
         refused("the log entry|does not lead|no trusted", bundle._replace(tlog_entries=entries))
+
+
+def test_a_log_that_is_listed_with_two_windows() -> None:
+    """A merged root: the key's first period, and the one after it."""
+    bundle = FORGE.bundle()
+    log, v2 = ROOT.tlogs
+    before = log._replace(validity=Validity(NOW - 9 * SECOND, NOW - SECOND))
+    during = log._replace(validity=Validity(NOW, NOW))
+    for logs in ((before, during, v2), (during, before, v2)):
+        assert check(bundle, ROOT._replace(tlogs=logs))
+        assert check(FORGE.bundle(promise=False), ROOT._replace(tlogs=logs))
+    refused("another time", bundle, TimeUnproven, root=ROOT._replace(tlogs=(before, before)))
 
 
 def test_many_entries_and_timestamps_up_to_the_limit() -> None:

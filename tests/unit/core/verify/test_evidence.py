@@ -243,7 +243,12 @@ def test_intoto_0_0_1_is_tied_by_the_hash_of_its_envelope() -> None:
     assert isinstance(mine.content, Envelope)
     assert isinstance(other.content, Envelope)
     (signature,) = mine.content.signatures
-    for lie in (other.content.signatures[0], signature._replace(keyid="k")):
+    spelt = '","sig":"AAAA"},{"keyid":"'  # would read as a second signature
+    for lie in (
+        other.content.signatures[0],
+        signature._replace(keyid="k"),
+        signature._replace(keyid=spelt),
+    ):
         content = mine.content._replace(signatures=(lie,))
         with pytest.raises(InclusionInvalid, match="spelt otherwise"):
             check(mine._replace(content=content, timestamps=()))

@@ -58,7 +58,6 @@ REASONS: dict[str, Reasons] = {
 # What may be left out, in which bundles, because enough is proven without it.
 OPTIONAL = {
     "messageDigest": ("v1", "v2", "v0.1", "v0.1, promise alone"),
-    "digest": ("v1", "v2", "v0.1", "v0.1, promise alone"),
     "timestampVerificationData": ("v1", "v1 dsse", "v1 intoto"),
     "rfc3161Timestamps": ("v1", "v1 dsse", "v1 intoto"),
     "inclusionPromise": ("v1", "v1 dsse", "v1 intoto"),
