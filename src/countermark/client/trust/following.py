@@ -7,6 +7,7 @@ takes effect as a whole or not at all, and only after what would be kept was che
 each time it is used.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from countermark.client.trust.chain import (
     read_roots,
     verify_kept,
 )
-from countermark.client.trust.kept import locked_kept, read_kept, write_kept
+from countermark.client.trust.kept import kept_path, locked_kept, read_kept, write_kept
 from countermark.client.trust.updating import TOTAL_S, source_of, update
 from countermark.core.bundle.signing_config import SigningConfig
 from countermark.core.bundle.trusted_root import TrustedRoot
@@ -62,6 +63,7 @@ def fetch(
     mirror: str = "",
     replace_pin: bool = False,
     total_s: float = TOTAL_S,
+    if_due: bool = False,
 ) -> Followed:
     """Bring an instance's trust root up to date, or learn it the first time.
 
@@ -72,6 +74,7 @@ def fetch(
         mirror: read from here instead: a folder, or another URL; for this time only.
         replace_pin: let `pin` take the place of another one.
         total_s: all of it takes no longer.
+        if_due: do nothing if that was tried within a day, by another process just now, say.
 
     Raises SettingsError without a pin, VerificationError for metadata that does not hold (what
     was kept stays as it was), UpstreamDown, FormatError.
@@ -85,11 +88,15 @@ def fetch(
     address = (tuf_url or (state.url if state else "") or default_tuf_url(url)).rstrip("/")
     read_roots(pin, ())  # before anything is asked
     with locked_kept(url) as folder:
+        now_known = find_record(url)
+        if if_due and now_known and now_known.tuf and not is_due(now_known.tuf, time.time()):
+            return use_kept(now_known)
         seen = Versions(*state.versions) if state else None
         old = _usable_kept(url, pin, seen) if same_pin else None
         _note_attempt(url)
         fetcher, source = source_of(address, mirror, total_s)
-        kept = update(folder, pin, old, source, fetcher)
+        name = os.path.basename(kept_path(url)).removesuffix(".json")
+        kept = update(folder, name, pin, old, source, fetcher)
         checked = verify_kept(pin, kept, seen)
         new = _record(url, record, pin, address, checked)
         write_kept(url, kept)
@@ -129,7 +136,7 @@ def refresh_if_due(record: InstanceRecord, *, total_s: float = 10) -> InstanceRe
     if record.tuf is None or not is_due(record.tuf, time.time()):
         return record
     try:
-        return fetch(record.url, total_s=total_s).record
+        return fetch(record.url, total_s=total_s, if_due=True).record
     except CountermarkError:
         return record
 

@@ -7,6 +7,7 @@ changed: a refresh that fails leaves no trace.
 
 import hashlib
 import os
+import shutil
 import tempfile
 
 from tuf.api.exceptions import (
@@ -54,12 +55,13 @@ _CONFIG = UpdaterConfig(
 
 
 def update(
-    folder: str, pin: bytes, old: Kept | None, address: str, fetcher: FetcherInterface
+    folder: str, name: str, pin: bytes, old: Kept | None, address: str, fetcher: FetcherInterface
 ) -> Kept:
     """Bring files up to date.
 
     Args:
         folder: private; the work is done in a folder below, which is gone afterwards.
+        name: of whose repository it is, for that folder; nobody else works under it now.
         pin: root metadata to start from.
         old: what was kept; already verified.
         address: the repository's base URL.
@@ -67,7 +69,11 @@ def update(
 
     Raises VerificationError, FormatError, UpstreamDown, SettingsError.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as work:
+    prefix = f"fetch-{name}-"
+    for left in os.listdir(folder):  # by a process that was killed
+        if left.startswith(prefix):
+            shutil.rmtree(os.path.join(folder, left), ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=prefix) as work:
         history = os.path.join(work, "root_history")
         os.mkdir(history)
         first = read_roots(pin, ())[0].version + 1

@@ -173,6 +173,28 @@ def test_at_most_one_attempt_a_day_unless_asked(
     assert not mirror.asked, "the failed attempt was the one of this day"
 
 
+def test_what_another_process_just_did_is_not_done_again(
+    mirror: Mirror, known: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both saw that a refresh was due, and one waited for the other."""
+    state = known.record.tuf
+    assert state is not None
+    stale = known.record._replace(tuf=state._replace(attempted_at_s=0))
+    mirror.asked.clear()
+    assert refresh_if_due(stale) == known.record
+    assert not mirror.asked
+
+
+def test_what_a_killed_fetch_left_is_cleared_away(mirror: Mirror, known: Followed) -> None:
+    folder = Path(kept_path(mirror.url)).parent
+    name = Path(kept_path(mirror.url)).stem
+    (folder / f"fetch-{name}-abc").mkdir()
+    (folder / f"fetch-{name}-abc" / "timestamp.json").write_text("half")
+    (folder / "fetch-of-another").mkdir()
+    fetch(mirror.url)
+    assert [path.name for path in folder.glob("fetch-*")] == ["fetch-of-another"]
+
+
 def test_a_clock_that_was_put_back_does_not_stop_refreshing(known: Followed) -> None:
     assert known.record.tuf is not None
     state = known.record.tuf
