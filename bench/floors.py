@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from select import select
 
@@ -41,9 +42,9 @@ def _operations() -> Iterator[Operations]:
     rsa_public, rsa_signature = rsa_key.public_key(), rsa_key.sign(_MESSAGE, pkcs1, SHA256())
     for key, public, signature in cycle(signed):
         yield {
-            SIGN: lambda key=key: key.sign(_MESSAGE, algorithm),
-            VERIFY: lambda p=public, s=signature: p.verify(s, _MESSAGE, algorithm),
-            RS256: lambda: rsa_public.verify(rsa_signature, _MESSAGE, pkcs1, SHA256()),
+            SIGN: partial(key.sign, _MESSAGE, algorithm),
+            VERIFY: partial(public.verify, signature, _MESSAGE, algorithm),
+            RS256: partial(rsa_public.verify, rsa_signature, _MESSAGE, pkcs1, SHA256()),
         }
 
 
