@@ -127,7 +127,8 @@ def prepare(settings: Settings, data_dir: DataDir, say: Say) -> InstanceConfig:
     )
     base_url = new_base_url(settings)
     try:
-        made = initialise(data_dir, base_url, SystemClock(), SystemEntropy(), passphrases)
+        clock, entropy = SystemClock(), SystemEntropy()
+        made = initialise(data_dir, base_url, clock, entropy, passphrases, settings.key_store)
     except OSError as error:  # a full disk, mostly
         unfinished = SettingsError(f"{data_dir.path} cannot be filled: {error.strerror}")
         unfinished.add_note("mend that and run the same again: it begins anew")

@@ -27,6 +27,7 @@ from countermark.app.instance import (
     new_instance,
     save_instance,
 )
+from countermark.app.key_store import create_online_key, use_token
 from countermark.app.keyring import KeyRing
 from countermark.app.logs import create_logs, new_tree_id
 from countermark.app.trust_files import write_trust_files
@@ -75,6 +76,7 @@ def initialise(
     clock: Clock,
     entropy: Entropy,
     passphrases: Passphrases = Passphrases(),
+    key_store: str = "",
 ) -> Initialised:
     """Make a complete instance in an empty or unfinished directory. Blocks for a second or so.
 
@@ -84,6 +86,7 @@ def initialise(
         clock: gives the start of every validity.
         entropy: for serials, passphrases and the tree id; keys come from OpenSSL's generator.
         passphrases: of the key files.
+        key_store: URI of a PKCS#11 token for the signing keys; empty for files.
 
     Raises SettingsError (also if there is an instance already), Unavailable, InvariantBroken,
     OSError.
@@ -93,12 +96,14 @@ def initialise(
     if data_dir.state() is State.COMPLETE:
         raise SettingsError(f"{data_dir.path} holds an instance already: name another directory")
     _begin(data_dir)
+    if key_store:
+        use_token(data_dir.keys, key_store)
 
     online = passphrases.online or _new_passphrase(data_dir.keys_passphrase_file, entropy)
     offline = passphrases.offline or _new_passphrase(data_dir.offline_passphrase_file, entropy)
     kinds = {log.key: P256 for log in config.logs} | _ONLINE
     signers: dict[str, Signer] = {
-        name: create_key(data_dir.key_file(name), kinds[name], online) for name in kinds
+        name: create_online_key(data_dir.key_file(name), kinds[name], online) for name in kinds
     }
     roots = {
         name: create_key(data_dir.offline_key_file(name), _OFFLINE[name], offline)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from countermark.app.data_dir import DataDir
 from countermark.app.instance import FIRST_KEYS, InstanceConfig, Service
+from countermark.app.key_store import load_online_key
 from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
 from countermark.core.errors import FormatError, InvariantBroken, SettingsError
 from countermark.drivers.durable import read_secret
-from countermark.drivers.keys.file import load_signer
 from countermark.ports.signer import Signer
 
 
@@ -64,7 +64,7 @@ class KeyRing:
         signers: dict[str, Signer] = {}
         for log in config.logs:
             if log.frozen is None:
-                signers[log.key] = load_signer(data_dir.key_file(log.key), secret)
+                signers[log.key] = load_online_key(data_dir.key_file(log.key), secret)
             else:
                 public_key = PublicKey.from_spki(log.frozen.spki, f"key of frozen log {log.name}")
                 signers[log.key] = FrozenSigner(public_key)
@@ -87,7 +87,7 @@ def load_service_key(
     data_dir: DataDir, config: InstanceConfig, service: Service, passphrase: bytes
 ) -> Signer:
     """The key that a service signs with. Raises SettingsError, FormatError, InvariantBroken."""
-    signer = load_signer(data_dir.key_file(config.key_name(service)), passphrase)
+    signer = load_online_key(data_dir.key_file(config.key_name(service)), passphrase)
     active = config.active_key(service)
     if active is not None and signer.public_key.spki != active.spki:
         raise InvariantBroken(f"keys/{active.key}.pem is another key than clients were told of")

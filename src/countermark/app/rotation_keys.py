@@ -16,6 +16,7 @@ from countermark.app.instance import (
     Service,
     ServiceKey,
 )
+from countermark.app.key_store import create_online_key
 from countermark.app.keyring import active_chain, load_service_key, read_passphrase
 from countermark.app.rotation import Material
 from countermark.app.shards import plan_next_logs
@@ -26,7 +27,6 @@ from countermark.drivers.keys.file import (
     P256,
     P384,
     RSA_2048,
-    FileSigner,
     create_key,
     load_signer,
 )
@@ -169,9 +169,9 @@ class KeyMaker:
         profile = CODE_SIGNING if service == "ca" else TIME_STAMPING
         return issue_under(profile, host, root, anchor, key, self._now, self._entropy).chain
 
-    def _create(self, file: Path, kind: str) -> FileSigner:
+    def _create(self, file: Path, kind: str) -> Signer:
         file.unlink(missing_ok=True)  # of a run that was killed: nobody was told of it
-        return create_key(file, kind, self._online_secret())
+        return create_online_key(file, kind, self._online_secret())
 
     def _online_secret(self) -> bytes:
         return self._online or read_passphrase(self._data_dir.keys_passphrase_file)

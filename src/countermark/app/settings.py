@@ -47,6 +47,8 @@ class Settings:
         keys_passphrase: path of the online keys' passphrase, or ``env:NAME``; empty to keep a
             made-up one beside the keys.
         offline_passphrase: the same for the root keys; used when they are created.
+        key_store: URI of the PKCS#11 token in which a new instance has its signing keys; empty
+            for files.
         log_format: ``text`` for people (stderr) or ``json`` for machines (stdout).
         access_log: write a line for each request.
         metrics_listen: ``HOST:PORT`` for metrics and health alone, plain HTTP. Without it, an
@@ -64,6 +66,7 @@ class Settings:
     behind_proxy: bool = False
     keys_passphrase: str = ""
     offline_passphrase: str = ""
+    key_store: str = ""
     log_format: str = observe.TEXT
     access_log: bool = False
     metrics_listen: str = ""

@@ -24,6 +24,7 @@ from countermark.app.instance import (
     load_instance,
     save_instance,
 )
+from countermark.app.key_store import create_online_key, load_online_key
 from countermark.app.keyring import KeyRing, read_passphrase
 from countermark.app.logs import (
     add_and_publish,
@@ -38,7 +39,7 @@ from countermark.core.errors import InvariantBroken
 from countermark.drivers.durable import sync_folder
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
-from countermark.drivers.keys.file import P256, create_key, load_signer
+from countermark.drivers.keys.file import P256
 from countermark.ports.clock import Clock, Entropy
 from countermark.ports.log_store import Head
 from countermark.ports.signer import Signer
@@ -207,12 +208,12 @@ def _open(
             continue
         file = data_dir.key_file(log.key)
         if log.name in store.logs() or log.key in told:
-            signer = load_signer(file, passphrase)
+            signer = load_online_key(file, passphrase)
             if signer.public_key.spki != told.get(log.key, signer.public_key.spki):
                 raise InvariantBroken(f"keys/{file.name} is another key than clients were told of")
         else:
             file.unlink(missing_ok=True)  # half of one, or one that has signed nothing
-            signer = create_key(file, P256, passphrase)
+            signer = create_online_key(file, P256, passphrase)
         begin_log(data_dir, planned, log, signer, store, clock)
         signers[log.key] = signer
     sync_folder(data_dir.logs)

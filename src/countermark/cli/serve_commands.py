@@ -39,6 +39,10 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--offline-passphrase",
         {**_TEXT, "metavar": "FILE", "help": "Root keys' passphrase (or env:NAME)."},
     ),
+    (
+        "--key-store",
+        {**_TEXT, "metavar": "URI", "help": "PKCS#11 token for the signing keys (new only)."},
+    ),
     ("--workers", {"default": None, "type": int, "help": "HTTP processes; one per core."}),
     (
         "--log-format",
@@ -54,7 +58,8 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 _FOR_INIT = frozenset(
     (
         *("--data", "--port", "--host", "--base-url", "--tls-cert", "--tls-key"),
-        *("--behind-proxy", "--keys-passphrase", "--offline-passphrase", "--config"),
+        *("--behind-proxy", "--keys-passphrase", "--offline-passphrase", "--key-store"),
+        "--config",
     )
 )
 

@@ -95,7 +95,7 @@ class TokenKey:
 
 
 def open_token_key(
-    reference: str,
+    reference: str | KeyURI,
     asking: Asking,
     environ: Mapping[str, str] = os.environ,
     *,
@@ -107,7 +107,7 @@ def open_token_key(
     """
     from pkcs11 import ObjectClass
 
-    uri = KeyURI.parse(reference)
+    uri = reference if isinstance(reference, KeyURI) else KeyURI.parse(reference)
     token = find_token(uri, environ)
     if public:
         with token_errors():
@@ -161,7 +161,10 @@ def list_token_keys(
 
 
 def generate_token_key(
-    reference: str, details: str, asking: Asking, environ: Mapping[str, str] = os.environ
+    reference: str | KeyURI,
+    details: str,
+    asking: Asking,
+    environ: Mapping[str, str] = os.environ,
 ) -> tuple[str, PublicKey]:
     """Make a key in a token; it cannot be taken out. Gives its URI and its public half.
 
@@ -170,7 +173,7 @@ def generate_token_key(
     """
     from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
-    uri = KeyURI.parse(reference)
+    uri = reference if isinstance(reference, KeyURI) else KeyURI.parse(reference)
     if uri.label is None and uri.key_id is None:
         error = RequestRejected("the URI gives the new key no name")
         error.add_note("add object=NAME")

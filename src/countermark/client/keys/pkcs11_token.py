@@ -27,9 +27,9 @@ PIN_VARIABLES: Final = ("COUNTERMARK_PKCS11_PIN", "COSIGN_PKCS11_PIN")
 _MAX_PIN_BYTES: Final = 1024
 
 
-def find_tokens(uri: KeyURI, environ: Mapping[str, str]) -> "list[pkcs11.Token]":
+def find_tokens(uri: KeyURI, environ: Mapping[str, str] = os.environ) -> "list[pkcs11.Token]":
     """Every token that fits a URI. Raises NotFound if none does."""
-    library = _library(uri, environ)
+    library = _load(library_path(uri, environ))
     from pkcs11 import TokenFlag
 
     found = []
@@ -50,7 +50,7 @@ def find_tokens(uri: KeyURI, environ: Mapping[str, str]) -> "list[pkcs11.Token]"
     return found
 
 
-def find_token(uri: KeyURI, environ: Mapping[str, str]) -> "pkcs11.Token":
+def find_token(uri: KeyURI, environ: Mapping[str, str] = os.environ) -> "pkcs11.Token":
     """The one token that fits a URI. Raises NotFound, RequestRejected if there are several."""
     found = find_tokens(uri, environ)
     if len(found) > 1:
@@ -129,7 +129,8 @@ def _pin(uri: KeyURI, ask: Callable[[], str], environ: Mapping[str, str]) -> str
     return ask()
 
 
-def _library(uri: KeyURI, environ: Mapping[str, str]) -> "Library":
+def library_path(uri: KeyURI, environ: Mapping[str, str] = os.environ) -> str:
+    """Which library speaks to a token. Raises SettingsError if nothing says."""
     variables = (environ[name] for name in MODULE_VARIABLES if environ.get(name))
     path = uri.module_path or next(variables, "")
     if not path:
@@ -138,7 +139,7 @@ def _library(uri: KeyURI, environ: Mapping[str, str]) -> "Library":
         raise error
     if not os.path.isabs(path):  # one of that name in the working directory could be anybody's
         raise SettingsError(f"the library {path[:200]} is not given by its whole path")
-    return _load(path)
+    return path
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ pick another key. Everything is case-sensitive text, except `id`, which is bytes
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -89,9 +90,23 @@ class KeyURI(NamedTuple):
             "object": self.label,
             "id": self.key_id,
         }
-        return SCHEME + ";".join(
-            f"{name}={quote(value, safe='')}" for name, value in said.items() if value is not None
-        )
+        return SCHEME + _joined(";", said)
+
+    def to_text(self) -> str:
+        """The whole URI, PIN and all: for a secret file."""
+        said = {
+            "module-path": self.module_path,
+            "pin-value": self.pin,
+            "pin-source": self.pin_file,
+        }
+        query = _joined("&", said)
+        return f"{self}?{query}" if query else str(self)
+
+
+def _joined(separator: str, said: Mapping[str, str | bytes | None]) -> str:
+    return separator.join(
+        f"{name}={quote(value, safe='')}" for name, value in said.items() if value is not None
+    )
 
 
 def _attributes(text: str, separator: str, known: tuple[str, ...]) -> dict[str, bytes]:

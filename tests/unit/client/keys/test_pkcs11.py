@@ -24,6 +24,7 @@ from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import SettingsError, UpstreamDown
 from tests.support.softhsm import OFFICER_PIN, PIN, SoftHSM, softhsm
 
+pytestmark = pytest.mark.xdist_group("softhsm")
 KINDS_THERE = ["p256", "p384", "p521", "ed25519", "rsa3072"]
 # Signs with the key named in argv[1]; prints PEM, and signatures of a message and its digest.
 SIGN = """
