@@ -68,7 +68,7 @@ def scripted(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
     script.url = f"http{'s' if tls else ''}://localhost:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield script
