@@ -7,9 +7,11 @@ themselves (`fuzz.context`), hence all are written together.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import jwt
 from cryptography import x509
@@ -48,6 +50,7 @@ from tests.support.witnesses import MadeWitness
 Seeds = dict[str, bytes]
 MAX_TOTAL_BYTES = 300_000
 _EXPIRES_S = 4_000_000_000
+_POLICY_PAGE = Path(__file__).parents[1] / "docs/reference/policy-file.md"
 
 
 class _Maker:
@@ -288,6 +291,20 @@ class _Maker:
             "groups": log + f"{text}group A any W0 W1\ngroup G 2 A W2\nquorum G\n".encode(),
             "one": f"# remark\n\n{text}quorum W1\n".encode(),
             "none": b"quorum none\n",
+        }
+
+    def policy_file(self) -> Seeds:
+        (example,) = re.findall(
+            r"^```toml\n(.*?)^```$", _POLICY_PAGE.read_text(), re.MULTILINE | re.DOTALL
+        )
+        head = 'version = 1\n[[artifact]]\nfiles = "*"\n'
+        regex = 'identity-regex = "(a|b)+@example[.]org"\nissuer-regex = "https://.*"\n'
+        claim = 'issuer = "x"\nowner-id = ["1", "2"]\nref = { regex = "refs/.*" }\n'
+        nested = "all = [{ any = [{ identity = 'a', issuer = 'b' }] }]\n"
+        return {
+            "example.toml": example.encode(),
+            "regex.toml": f"{head}[[artifact.any]]\n{regex}[[artifact.any]]\n{claim}".encode(),
+            "nested.toml": f"{head}{nested}[thresholds]\nscts = 2\n".encode(),
         }
 
     def trusted_root(self) -> Seeds:

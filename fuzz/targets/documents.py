@@ -14,9 +14,11 @@ from countermark.core.errors import (
 )
 from countermark.core.identity.uri import printed_uri
 from countermark.core.intoto.statement import parse_statement
+from countermark.core.policy.document import PolicyDocument
 from countermark.core.verify.artifact import BytesArtifact, DigestArtifact
 from countermark.core.verify.pattern import Pattern
 from countermark.core.verify.policy import UnsafeAnyIdentity
+from countermark.core.verify.signer import SignerIdentity
 from countermark.core.verify.verifier import verify
 from countermark.core.verify.witness import WitnessPolicy
 from countermark.oidc.keeper import check_email
@@ -24,6 +26,16 @@ from fuzz.context import trusted_root
 from fuzz.target import Refusals, Target
 
 ARTIFACT = b"what was signed\n"
+_WORKFLOW = "https://github.com/octo/app/.github/workflows/release.yml@refs/tags/v1"
+_SIGNERS = (
+    SignerIdentity("email", "release@example.org", "https://accounts.example.org", ()),
+    SignerIdentity(
+        "uri",
+        _WORKFLOW,
+        "https://token.actions.githubusercontent.com",
+        ((12, "https://github.com/octo/app"), (14, "refs/tags/v1"), (15, "1"), (18, _WORKFLOW)),
+    ),
+)
 _EXAMPLES = ("", "me@example.org", "https://github.com/octo/x/.github/workflows/a.yml@refs/heads/b")
 
 
@@ -58,6 +70,21 @@ def _witness_policy(data: bytes) -> bool:
     with Refusals(FormatError):
         policy = WitnessPolicy.parse(data)
         assert policy.satisfied(list(policy.witnesses))
+        return True
+    return False
+
+
+def _policy_file(data: bytes) -> bool:
+    """A policy file, and what its rules say of some signers."""
+    with Refusals(FormatError):
+        document = PolicyDocument.parse(data)
+        with Refusals(VerificationError):
+            document.rule_for("app-1.0.tar.gz")
+        for rule in document.rules:
+            for signer in _SIGNERS if rule.policy is not None else ():
+                assert rule.policy is not None
+                with Refusals(VerificationError):
+                    rule.policy.check(signer)
         return True
     return False
 
@@ -123,6 +150,7 @@ TARGETS = (
     Target("bundle", _bundle),
     Target("legacy", _legacy),
     Target("witness-policy", _witness_policy, 4096),
+    Target("policy-file", _policy_file, 8192),
     Target("trusted-root", _trusted_root),
     Target("signing-config", _signing_config, 8192),
     Target("statement", _statement, 8192),

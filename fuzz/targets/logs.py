@@ -176,6 +176,8 @@ def _log_reply(data: bytes) -> bool:
         assert len(wire.parse_error(data).encode()) <= 3 * len(data)
     others = any_of(
         wire.parse_log_info,
+        wire.parse_all_heads,
+        wire.parse_consistency,
         ct.parse_add_chain_reply,
         ct.parse_tree_head_reply,
         ct.parse_consistency_reply,
