@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from countermark.client.trust.showing import Party, parties
 from countermark.client.trust.sources import Source
-from countermark.client.verify import Root
+from countermark.client.verify import Root, named_root
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot
-from countermark.core.errors import FormatError, RequestRejected, VerificationError
+from countermark.core.distrust.document import DistrustList
+from countermark.core.errors import Distrusted, FormatError, RequestRejected, VerificationError
 from countermark.core.verify.artifact import Artifact
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.verifier import ONE_OF_EACH, Expected, Thresholds
@@ -40,11 +41,14 @@ class Part(NamedTuple):
         name: what it was called.
         origin: where it came from, in words.
         root: its parties.
+        distrust: its distrust lists, as files; they speak against what only it would prove, and
+            against what several parts prove together.
     """
 
     name: str
     origin: str
     root: TrustedRoot
+    distrust: tuple[bytes, ...] = ()
 
 
 def merge(sources: list[Source]) -> tuple[bytes, bytes]:
@@ -77,6 +81,7 @@ def merge(sources: list[Source]) -> tuple[bytes, bytes]:
                 "tufVersions": source.versions._asdict() if source.versions else None,
                 "parties": [_identity(party) for party in parties(root)],
                 "trustedRoot": root.to_json(),
+                "distrust": [data.decode("utf-8") for data in _distrust_of(source)],
             }
             for source, root in zip(sources, roots, strict=True)
         ],
@@ -109,7 +114,12 @@ def parse_parts(data: bytes, note: bytes) -> tuple[Part, ...]:
         if not isinstance(items, list) or not 2 <= len(items) <= _MAX_PARTS:
             raise FormatError(what, "has no parts")
         parts = tuple(
-            Part(_text(item["name"]), _text(item["origin"]), _root(item["trustedRoot"]))
+            Part(
+                _text(item["name"]),
+                _text(item["origin"]),
+                _root(item["trustedRoot"]),
+                _lists(item["distrust"]),
+            )
             for item in items
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -148,13 +158,16 @@ class MergedRoot(Root):
         for part in self.parts:
             if logs and not logs <= {log.log_id for log in part.root.tlogs}:
                 continue
-            alone = Root(f"{self.name}: {part.name}", part.root)
+            alone = Root(f"{self.name}: {part.name}", part.root, distrust=part.distrust)
             try:
                 return alone.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+            except Distrusted:
+                raise  # what its own instance speaks against, no other part may save
             except VerificationError:
                 continue
         name = f"{self.name}: several parts together ({self._log_parts(logs)})"
-        together = Root(name, self.trusted_root)
+        lists = dict.fromkeys(data for part in self.parts for data in part.distrust)
+        together = Root(name, self.trusted_root, distrust=tuple(lists))
         return together.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
 
     def _log_parts(self, logs: set[bytes]) -> str:
@@ -166,6 +179,19 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > 1000:
         raise TypeError("not text")
     return value
+
+
+def _distrust_of(source: Source) -> tuple[bytes, ...]:
+    return named_root(source.name).distrust if source.recorded else ()
+
+
+def _lists(value: object) -> tuple[bytes, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError("not a list of texts")
+    lists = tuple(text.encode("utf-8") for text in value)
+    for data in lists:
+        DistrustList.parse(data)
+    return lists
 
 
 def _root(tree: object) -> TrustedRoot:

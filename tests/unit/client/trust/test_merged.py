@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
+from countermark.client.instances import record_instance
 from countermark.client.trust.merged import SUFFIX, MergedRoot, merge, parse_parts
 from countermark.client.trust.sources import Source, named_source
 from countermark.client.verify import Root, root_from_file
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.trusted_root import MEDIA_TYPE, TrustedRoot
-from countermark.core.errors import FormatError, RequestRejected, VerificationError
+from countermark.core.distrust.document import DistrustList
+from countermark.core.distrust.subject import SignerName
+from countermark.core.errors import Distrusted, FormatError, RequestRejected, VerificationError
 from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.policy import Identity
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
+from tests.support.made_certificates import NOW
 
 ARTIFACTS = BytesArtifact(ARTIFACT)
 ADA = Identity(NAME, ISSUER)
@@ -162,3 +166,51 @@ def test_verify_finds_the_note_beside_the_file(
     path.write_bytes(merged[0] + b" ")
     with pytest.raises(FormatError, match="another file"):
         root_from_file(str(path))
+
+
+def test_what_a_part_distrusts_no_other_part_saves(forges: tuple[Forge, Forge]) -> None:
+    """The union of all parts would believe it, and is not asked."""
+    distrusted = DistrustList.empty("https://a.example", NOW).with_entry(
+        SignerName(NAME, ISSUER), "stolen laptop", "ada", NOW
+    )
+    record_instance(
+        "https://a.example",
+        "",
+        trusted_root_json=forges[0].trusted_root().serialize(),
+        signing_config_json=b"",
+        tuf_root_json=b"{}",
+        targets=(("distrust.json", distrusted.serialize()),),
+    )
+    both = [named_source("https://a.example"), source("b", forges[1].trusted_root())]
+    data, note = merge(both)
+    root = MergedRoot.of("both", data, note)
+    with pytest.raises(Distrusted, match="stolen laptop"):
+        root.verify(bundle_of(forges[0]), ARTIFACTS, ADA)
+    assert root.verify(bundle_of(forges[1]), ARTIFACTS, ADA).root == "both: b"
+    tree = json.loads(note)
+    for damage in ([7], "x", ["{}"], None):
+        tree["parts"][0]["distrust"] = damage
+        with pytest.raises(FormatError):
+            parse_parts(data, json.dumps(tree).encode())
+
+
+def test_lists_of_all_parts_speak_against_what_several_prove_together(
+    forges: tuple[Forge, Forge],
+) -> None:
+    whole = forges[0].trusted_root()
+    distrusted = DistrustList.empty("https://logs.example", NOW).with_entry(
+        SignerName(NAME, ISSUER), "stolen laptop", "ada", NOW
+    )
+    record_instance(
+        "https://logs.example",
+        "",
+        trusted_root_json=whole._replace(certificate_authorities=()).serialize(),
+        signing_config_json=b"",
+        tuf_root_json=b"{}",
+        targets=(("distrust.json", distrusted.serialize()),),
+    )
+    authorities = whole._replace(tlogs=(), ctlogs=(), timestamp_authorities=())
+    sources = [named_source("https://logs.example"), source("authority", authorities)]
+    root = MergedRoot.of("both", *merge(sources))
+    with pytest.raises(Distrusted, match="stolen laptop"):
+        root.verify(bundle_of(forges[0]), ARTIFACTS, ADA)
