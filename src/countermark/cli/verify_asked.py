@@ -31,12 +31,12 @@ class Asked(NamedTuple):
     Attributes:
         thresholds: how many parties must agree.
         witnesses: who must have cosigned; None for nobody.
-        detached: paths of signature, certificate, log promise and timestamp; empty without.
+        detached: paths of signature, certificate, log promise, timestamp and SCT; empty without.
     """
 
     thresholds: Thresholds = ONE_OF_EACH
     witnesses: "WitnessPolicy | None" = None
-    detached: tuple[str, str, str, str] = ("", "", "", "")
+    detached: tuple[str, str, str, str, str] = ("", "", "", "", "")
 
     def signature(self) -> "Bundle":
         """The detached signature. Raises NotFound, FormatError, RequestRejected."""
@@ -56,6 +56,7 @@ def asked(arguments: Arguments) -> Asked:
         arguments.one("certificate"),
         arguments.one("rekor-bundle"),
         arguments.one("rfc3161-timestamp"),
+        arguments.one("sct"),
     )
     if any(detached):
         _check_detached(arguments, detached)
@@ -66,7 +67,7 @@ def asked(arguments: Arguments) -> Asked:
     )
 
 
-def _check_detached(arguments: Arguments, detached: tuple[str, str, str, str]) -> None:
+def _check_detached(arguments: Arguments, detached: tuple[str, ...]) -> None:
     if arguments.one("bundle"):
         raise RequestRejected("a signature is either a bundle or detached, not both")
     if len(arguments.operands) > 1:

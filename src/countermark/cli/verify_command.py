@@ -93,7 +93,8 @@ for identities of their own login only, and the public one):
   --signature FILE         instead: a detached signature, with …
   --certificate FILE       … its certificate (PEM, or base64 of it), …
   --rekor-bundle FILE      … the log's promise, as JSON, …
-  --rfc3161-timestamp FILE … and a timestamp
+  --rfc3161-timestamp FILE … a timestamp, …
+  --sct FILE               … and the certificate log's promise, as JSON
 
 How much proof (default: one of each):
   --threshold-times N      operators that say when; --threshold-logs and --threshold-scts:
@@ -132,6 +133,7 @@ _ASKED = (
     "certificate",
     "rekor-bundle",
     "rfc3161-timestamp",
+    "sct",
 )
 _OPTIONS = (
     *expected.OPTIONS,

@@ -40,18 +40,27 @@ def parse_signature(data: bytes) -> Bundle:
 
 
 def read_detached(
-    signature: str, certificate: str = "", rekor_bundle: str = "", timestamp: str = ""
+    signature: str,
+    certificate: str = "",
+    rekor_bundle: str = "",
+    timestamp: str = "",
+    sct: str = "",
 ) -> Bundle:
     """Put a bundle together from detached files, named by path; see `legacy.from_parts`.
 
+    The SCT is the JSON that a log answers with (RFC 6962 section 4.1), as cosign keeps it.
     Raises NotFound, OSError, FormatError, RequestRejected without a signature.
     """
     if not signature:
         raise RequestRejected("a certificate, a log's promise or a timestamp alone sign nothing")
-    parts = (
+    parts = [
         read_file(path, legacy.MAX_LEGACY_BYTES) if path else b""
-        for path in (signature, certificate, rekor_bundle, timestamp)
-    )
+        for path in (signature, certificate, rekor_bundle, timestamp, sct)
+    ]
+    if sct:
+        from countermark.core.wire.ct import parse_add_chain_reply
+
+        parts[-1] = parse_add_chain_reply(parts[-1]).serialize()
     return legacy.from_parts(*parts)
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from countermark.cli.inspect_command import run as inspect
 from countermark.cli.verify_command import run
 from countermark.core.bundle.bundle import Bundle
+from countermark.core.ct.sct import SignedCertificateTimestamp, sct_message_x509
+from countermark.core.wire.ct import add_chain_reply
 from tests.support.every_key import bundle_of, kind_of
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge, Plan
 from tests.support.made_certificates import NOW, b64
@@ -180,6 +184,20 @@ def test_detached_signatures(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([digest, *WHO, *parts, "--rekor-bundle", "file.rekor"]) == 0
     Path("file").write_bytes(b"tampered")
     assert run(["file", *WHO, *parts, "--rekor-bundle", "file.rekor"]) == 1
+
+
+def test_a_detached_sct() -> None:
+    made = FORGE.bundle(scts=0)
+    write_detached(made)
+    time = int(NOW.timestamp() * 1000)
+    message = sct_message_x509(time, made.certificates[0])
+    signature = FORGE.ct_key.sign(message, ec.ECDSA(hashes.SHA256()))
+    sct = SignedCertificateTimestamp(FORGE.ct_id, time, b"", 4, 3, signature)
+    Path("file.sct").write_bytes(add_chain_reply(sct))
+    parts = ("--signature", "file.sig", "--certificate", "file.crt", "--rekor-bundle", "file.rekor")
+    assert run(["file", *WHO, *parts]) == 1
+    assert run(["file", *WHO, *parts, "--sct", "file.sct"]) == 0
+    assert run(["file", *WHO, *parts, "--sct", "file.rekor"]) == 65
 
 
 def test_a_detached_signature_of_a_key() -> None:

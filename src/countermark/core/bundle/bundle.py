@@ -104,6 +104,8 @@ class Bundle(NamedTuple):
         tlog_entries: in the order of the bundle.
         timestamps: DER TimeStampResp each.
         content: what was signed, and the signature.
+        detached_scts: SCTs over the whole certificate that came apart from it; no version of the
+            format can hold them, so they are in ``legacy`` ones only.
     """
 
     version: str
@@ -112,6 +114,7 @@ class Bundle(NamedTuple):
     tlog_entries: tuple[TransparencyLogEntry, ...]
     timestamps: tuple[bytes, ...]
     content: Content
+    detached_scts: tuple[bytes, ...] = ()
 
     @property
     def signature(self) -> bytes:
@@ -246,6 +249,8 @@ def _parse_proof(tree: JSONObject) -> InclusionProof:
 
 
 def _bundle_tree(bundle: Bundle) -> dict[str, Any]:
+    if bundle.detached_scts:
+        raise FormatError("bundle", "version 0.3 holds no detached SCTs")
     material: dict[str, Any] = {}
     if bundle.public_key_hint is not None:
         material["publicKey"] = {"hint": bundle.public_key_hint}

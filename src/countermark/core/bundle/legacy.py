@@ -21,6 +21,7 @@ from countermark.core.bundle.bundle import (
 )
 from countermark.core.bundle.protojson import JSONObject
 from countermark.core.crypto.keys import decode_pem_blocks
+from countermark.core.ct.sct import SignedCertificateTimestamp
 from countermark.core.encoding import from_base64_lenient, from_hex, from_utf8
 from countermark.core.errors import FormatError
 
@@ -51,7 +52,11 @@ def parse_cosign_bundle(data: bytes) -> Bundle:
 
 
 def from_parts(
-    signature: bytes, certificate: bytes = b"", rekor_bundle: bytes = b"", timestamp: bytes = b""
+    signature: bytes,
+    certificate: bytes = b"",
+    rekor_bundle: bytes = b"",
+    timestamp: bytes = b"",
+    sct: bytes = b"",
 ) -> Bundle:
     """Put a bundle together from detached files. Raises FormatError.
 
@@ -61,13 +66,20 @@ def from_parts(
         rekor_bundle: JSON with ``SignedEntryTimestamp`` and ``Payload``, alone or as
             ``rekorBundle`` of a cosign bundle; empty if there is none.
         timestamp: DER, or JSON with ``SignedRFC3161Timestamp``; empty if there is none.
+        sct: a SignedCertificateTimestamp over the whole certificate (RFC 6962 section 3.2), as
+            Fulcio's API v1 gave them; empty if there is none.
     """
     entries: tuple[TransparencyLogEntry, ...] = ()
     if rekor_bundle:
         tree = protojson.parse_object(rekor_bundle, "Rekor bundle", limit=MAX_LEGACY_BYTES)
         entries = (_entry(protojson.optional_object(tree, "rekorBundle") or tree),)
     stamps = (_timestamp(timestamp),) if timestamp else ()
-    return _bundle(_decoded(signature, "signature"), certificate, entries, stamps)
+    bundle = _bundle(_decoded(signature, "signature"), certificate, entries, stamps)
+    if not sct:
+        return bundle
+    if not bundle.certificates:
+        raise FormatError("SCT", "is about a certificate, and there is none")
+    return bundle._replace(detached_scts=(SignedCertificateTimestamp.parse(sct).serialize(),))
 
 
 def _bundle(

@@ -20,6 +20,7 @@ from countermark.core.ct.sct import (
     SignedCertificateTimestamp,
     parse_sct_list,
     sct_message_precert,
+    sct_message_x509,
 )
 from countermark.core.errors import ChainInvalid, FormatError, SCTInvalid
 from countermark.core.verify.evidence import Check
@@ -101,22 +102,32 @@ def _life(certificate: Certificate) -> str:
 
 
 def check_scts(
-    leaf: Certificate, issuer: Certificate, root: TrustedRoot, threshold: int
+    leaf: Certificate,
+    issuer: Certificate,
+    root: TrustedRoot,
+    threshold: int,
+    detached: Sequence[bytes] = (),
 ) -> list[Check]:
-    """Step 3: embedded SCTs of trusted CT logs; those of unknown logs are passed over.
+    """Step 3: SCTs of trusted CT logs, embedded or not; those of unknown logs are passed over.
 
     `threshold` operators must vouch. Raises SCTInvalid.
     """
-    if not threshold and leaf.extension(OID_SCT_LIST) is None:
+    embedded = leaf.extension(OID_SCT_LIST) is not None
+    if not (embedded or detached) and not threshold:
         return []
     vouching: dict[str, Check] = {}
-    scts = _scts(leaf.der)
-    for sct in scts:
+    scts = _scts(leaf.der) if embedded or not detached else ()
+    apart = tuple(map(SignedCertificateTimestamp.parse, detached))
+    for sct in (*scts, *apart):
         time = _from_ms(sct.timestamp_ms)
         for log in root.ctlogs:
             if log.log_id == sct.log_id and log.validity.covers(time):
                 try:
-                    _verify_sct(leaf.der, issuer.der, sct, log.public_key)
+                    if sct in apart:
+                        message = sct_message_x509(sct.timestamp_ms, leaf.der, sct.extensions)
+                        sct.verify(log.public_key, message)
+                    else:
+                        _verify_sct(leaf.der, issuer.der, sct, log.public_key)
                 except SCTInvalid as error:
                     error.found = f"an SCT under log id {sct.log_id.hex()}, made at {utc(time)}"
                     error.expected = f"a signature by the key of {log_name(log)}"
@@ -128,7 +139,7 @@ def check_scts(
             f"{threshold} must",
             found="SCTs of " + ", ".join(
                 f"log {sct.log_id.hex()[:16]}… at {utc(_from_ms(sct.timestamp_ms))}"
-                for sct in scts[:8]
+                for sct in (*scts, *apart)[:8]
             ),
             expected="one of " + (
                 ", ".join(f"{log_name(log)} {window(log.validity)}" for log in root.ctlogs[:8])

@@ -159,7 +159,7 @@ class _Verification:
             issuer, check = check_chain(leaf, at, self.root)
             self.checks.append(check)
             scts = 0 if self.thresholds.unlogged else max(1, self.thresholds.scts)
-            self.checks += check_scts(leaf, issuer, self.root, scts)
+            self.checks += check_scts(leaf, issuer, self.root, scts, bundle.detached_scts)
         signed = Signed(bundle.content, bundle.signature, leaf, key, self.artifact)
         records, uses = self._log(signed, [item.time for item in proven])
         uses = uses or [unlogged_uses(bundle.content, key)]

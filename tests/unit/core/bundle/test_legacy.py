@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.legacy import from_parts, is_cosign_bundle, parse_cosign_bundle
 from countermark.core.crypto.keys import encode_pem
+from countermark.core.ct.sct import SignedCertificateTimestamp, sct_message_x509
 from countermark.core.errors import (
     ChainInvalid,
     FormatError,
     IdentityMismatch,
     InclusionInvalid,
+    SCTInvalid,
     SignatureInvalid,
     TimeUnproven,
 )
@@ -26,7 +28,7 @@ from countermark.core.verify.policy import Identity
 from countermark.core.verify.verifier import Thresholds, verify
 from tests.support.attacks import FORGE, ME, ROOT, STRANGER
 from tests.support.every_key import bundle_of, kind_of
-from tests.support.forge import ARTIFACT, ISSUER
+from tests.support.forge import ARTIFACT, ISSUER, Forge
 from tests.support.made_certificates import NOW, b64, canonical, to_der
 from tests.support.old_cosign import certificate_pem, old_bundle, rekor_bundle, signature_of
 
@@ -214,3 +216,42 @@ def test_parts_that_are_empty_or_something_else() -> None:
     ):  # fmt: skip
         with pytest.raises(FormatError):
             from_parts(*parts)
+
+
+def detached_sct(leaf: bytes, signer: Forge) -> bytes:
+    """An SCT over a whole certificate (RFC 6962 section 3.2)."""
+    time = int(NOW.timestamp() * 1000)
+    message = sct_message_x509(time, leaf)
+    signature = signer.ct_key.sign(message, ec.ECDSA(hashes.SHA256()))
+    return SignedCertificateTimestamp(FORGE.ct_id, time, b"", 4, 3, signature).serialize()
+
+
+def test_a_certificate_logged_after_it_was_issued() -> None:
+    """Fulcio's API v1 gave the SCT apart from the certificate; cosign has `--sct` for it."""
+    made, other = FORGE.bundle(scts=0), FORGE.bundle(scts=0)
+    pem, leaf = certificate_pem(made).encode(), made.certificates[0]
+    parts = (made.signature, pem, promise(made), b"")
+    with pytest.raises(SCTInvalid, match="carries no SCT"):
+        check(from_parts(*parts))
+    bundle = from_parts(*parts, detached_sct(leaf, FORGE))
+    assert [item.name for item in check(bundle).checks][1:3] == ["certificate", "sct"]
+    with pytest.raises(FormatError, match="detached SCTs"):
+        bundle.serialize()
+    for lie in (detached_sct(other.certificates[0], FORGE), detached_sct(leaf, STRANGER)):
+        with pytest.raises(SCTInvalid, match="does not verify"):
+            check(from_parts(*parts, lie))
+    with pytest.raises(FormatError, match="cut short"):
+        from_parts(*parts, b"\0")
+    with pytest.raises(FormatError, match="there is none"):
+        from_parts(made.signature, sct=detached_sct(leaf, FORGE))
+
+
+def test_an_embedded_sct_is_not_excused_by_a_detached_one() -> None:
+    lying = Forge()
+    lying.ca_key, lying.ct_id = FORGE.ca_key, FORGE.ct_id  # its SCTs do not verify
+    lying.log_key, lying.log_id = FORGE.log_key, FORGE.log_id
+    made = lying.bundle(timestamp=False)
+    parts = (made.signature, certificate_pem(made).encode(), promise(made), b"")
+    for sct in (b"", detached_sct(made.certificates[0], FORGE)):
+        with pytest.raises(SCTInvalid, match="does not verify"):
+            check(from_parts(*parts, sct))
