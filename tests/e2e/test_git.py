@@ -119,12 +119,38 @@ def test_the_command_verifies_commits_tags_and_ranges(
 def test_the_command_asks_whom_to_expect(signed: tuple[Repository, str, str]) -> None:
     repository, _, _ = signed
     done = repository.countermark("git", "verify")
-    assert (done.code, "who is to have signed" in done.err) == (USAGE, True)
+    assert (done.code, done.out) == (NOT_PROVEN, "")
+    said = f"signed by {ADA} ({repository.instance.issuer}), and nobody said who is expected"
+    assert said in done.err
+    done = repository.countermark("git", "verify", "--identity", ADA)
+    assert (done.code, "provider that vouched" in done.err) == (USAGE, True)
     assert repository.countermark("git", "verify", "--unsafe-any-identity").code == OK
     expect(repository, BOB)
     assert repository.countermark("git", "verify").code == NOT_PROVEN
     assert repository.countermark("git", "verify", *repository.expect()).code == OK
     forget(repository)
+
+
+def test_a_policy_says_it_for_commits_and_tags(
+    signed: tuple[Repository, str, str], tmp_path: Path
+) -> None:
+    repository, first, _ = signed
+    policy = tmp_path / "policy.toml"
+    rules = ["version = 1"]
+    for files, who in (("git-tag-v1*", ADA), ("git-*", BOB)):
+        issuer = repository.instance.issuer
+        rules += ["[[artifact]]", f'files = "{files}"', "[[artifact.any]]"]
+        rules += [f'identity = "{who}"', f'issuer = "{issuer}"']
+    policy.write_text("\n".join(rules))
+    done = repository.countermark("git", "verify", "--json", "--policy", str(policy), "v1", first)
+    assert [item["verified"] for item in done.json["results"]] == [True, False]
+    repository.git("config", "countermark.policy", str(policy))
+    assert repository.shown(first) == "B"
+    assert repository.try_git("verify-tag", "v1").code == 0
+    assert repository.try_git("verify-tag", "v2").code == 1
+    both = repository.countermark("git", "verify", "--policy", str(policy), *repository.expect())
+    assert both.code == USAGE
+    repository.git("config", "--unset", "countermark.policy")
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,23 @@ from typing import BinaryIO
 
 import click
 
-from countermark.cli.git_verify import HELP, WHO, run
+from countermark.cli.git_expected import WHO
+from countermark.cli.git_verify import HELP, run
 from countermark.cli.options import F, json_option
 from countermark.cli.output import Output
 from countermark.core.errors import CountermarkError, SettingsError
 
 _PROGRAM = "countermark-git"
-_PATHS = ("trusted-root", "trust-config", "signing-config")
+_PATHS = ("policy", "trusted-root", "trust-config", "signing-config")
 _SETTINGS = (
     ("--identity", "NAME", "Expect this signer when verifying; repeat for several.", True),
     ("--issuer", "URL", "… and this provider to have vouched for them.", False),
     ("--identity-regex", "RE", "Instead of --identity: a pattern.", False),
     ("--issuer-regex", "RE", "Instead of --issuer: a pattern.", False),
-    ("--extension", "NAME=VALUE", "What else certificates must say.", True),
+    ("--repository", "URL", "What else certificates must say: the repository …", True),
+    ("--workflow", "PATH", "… the workflow, …", True),
+    ("--extension", "NAME=VALUE", "… and any other claim.", True),
+    ("--policy", "FILE", "A policy that says all this.", False),
     ("--instance", "NAME", "Sign with and believe 'public', 'staging' or an instance.", False),
     ("--url", "URL", "The same, for an instance that you know.", False),
     ("--trust-config", "FILE", "The same, by its ClientTrustConfig.", False),

@@ -17,7 +17,14 @@ from countermark.cli.exits import NOT_PROVEN, OK, USAGE
 from countermark.cli.output import describe
 from countermark.client.git.objects import MAX_OBJECT_BYTES
 from countermark.client.git.status import StatusWriter
-from countermark.core.errors import CountermarkError, FormatError, RequestRejected
+from countermark.core.encoding import from_utf8
+from countermark.core.errors import (
+    CountermarkError,
+    FormatError,
+    RequestRejected,
+    SignatureInvalid,
+)
+from countermark.core.verify.policy import UnsafeAnyIdentity
 
 if TYPE_CHECKING:
     from countermark.core.cms.git_signature import GitSignature
@@ -133,10 +140,10 @@ def verify(request: Request, status: StatusWriter, stdin: BinaryIO) -> int:
     """Verify a detached signature; says what was found in status lines and on stderr."""
     if len(request.operands) != 2 or request.operands[1] != "-":
         raise RequestRejected("only a detached signature of what is read is verified: FILE -")
-    from countermark.cli.git_verify import WHO, expected
+    from countermark.cli.git_expected import expectation
     from countermark.client.git.settings import load_settings
-    from countermark.client.git.verify import verify_signature
-    from countermark.client.verify import choose_root, read_file
+    from countermark.client.git.verify import checkable
+    from countermark.client.verify import read_file
     from countermark.core.cms.git_signature import MAX_ARMOUR_BYTES, GitSignature
 
     status.new_signature()
@@ -145,27 +152,28 @@ def verify(request: Request, status: StatusWriter, stdin: BinaryIO) -> int:
         payload = read_payload(stdin)
         signature = GitSignature.parse(read_file(request.operands[0], MAX_ARMOUR_BYTES))
         fingerprint = signature.fingerprint
-        settings = load_settings()
-        named = any(settings.values.get(option) for option in WHO)
-        said: dict[str, tuple[str, ...]] = {} if named else {"unsafe-any-identity": ("",)}
-        policy, root = expected(Arguments(said, ()), settings, os.environ)
+        expected = expectation(Arguments({}, ()), load_settings(), os.environ)
         # Without a log entry, or one of a log that nobody here trusts, there is no judging.
-        bundle = signature.bundle()
-        root = root or choose_root(bundle)
+        checked = checkable(payload, signature, expected.root)
+    except SignatureInvalid as error:
+        status.bad(fingerprint, _name_in(signature))
+        return _say(error)
     except (CountermarkError, OSError) as error:
         status.unverifiable(fingerprint)
         return _say(error)
     try:
-        verified = verify_signature(payload, signature, policy, root=root)
+        if expected.names_somebody:
+            evidence = expected.verify(_name_of(payload), checked)
+        else:
+            evidence = checked.root.verify(*checked[:2], UnsafeAnyIdentity())
     except FormatError as error:
         status.unverifiable(fingerprint)
         return _say(error)
     except CountermarkError as error:
         status.bad(fingerprint, _name_in(signature))
         return _say(error)
-    evidence = verified.evidence
     assert evidence.signer is not None
-    time = evidence.times[0].time
+    named, time = expected.names_somebody, evidence.times[0].time
     status.good(evidence.key, fingerprint, evidence.signer.name, time, expected=named)
     who = f"{evidence.signer.name} ({evidence.signer.issuer})"
     line = f"countermark: signed by {who} at {time:%Y-%m-%d %H:%M:%S} UTC, root {evidence.root}"
@@ -173,6 +181,19 @@ def verify(request: Request, status: StatusWriter, stdin: BinaryIO) -> int:
     if not named:
         print("countermark: nobody was expected: set countermark.identity", file=sys.stderr)
     return OK
+
+
+def _name_of(payload: bytes) -> str:
+    """What policy files call an object that is stored without its signature."""
+    from countermark.cli.git_expected import name_in_policies
+
+    headers = payload.partition(b"\n\n")[0].split(b"\n")
+    if not headers[0].startswith(b"object "):
+        return name_in_policies("commit", "")
+    names = [line.removeprefix(b"tag ") for line in headers if line.startswith(b"tag ")]
+    if len(names) != 1:
+        raise FormatError("tag", f"has {len(names)} names")
+    return name_in_policies("tag", from_utf8(names[0], "tag name"))
 
 
 def read_payload(stdin: BinaryIO) -> bytes:

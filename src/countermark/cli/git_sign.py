@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
-from countermark.cli.git_verify import ROOTS
+from countermark.cli.expected import ROOTS
 from countermark.cli.options import prompts
 from countermark.cli.output import Output
 from countermark.client.certificate import Keyless

@@ -2,7 +2,6 @@
 """Running Git itself, for what only it knows: names of objects, and its configuration."""
 
 import os
-import shutil
 import subprocess
 
 from countermark.client.git.objects import MAX_OBJECT_BYTES
@@ -21,10 +20,7 @@ def git(*arguments: str, stdin: bytes = b"", absent: tuple[int, ...] = ()) -> by
 
     Raises SettingsError if there is no Git, RequestRejected with its own words if it refuses.
     """
-    program = shutil.which("git")  # absolute: some systems look into the working directory first
-    if program is None or not os.path.isabs(program):
-        raise SettingsError("Git is not installed, or not on the PATH")
-    done = subprocess.run([program, *arguments], input=stdin, capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run([_program(), *arguments], input=stdin, capture_output=True, check=False)  # noqa: S603
     if done.returncode == 0:
         return done.stdout
     if done.returncode in absent:
@@ -55,3 +51,13 @@ def list_commits(commit_range: str) -> list[str]:
         raise RequestRejected("that is no range of commits")
     listed = git("rev-list", "--reverse", "--end-of-options", commit_range, "--")
     return listed.decode("ascii").split()
+
+
+def _program() -> str:
+    """Git's path. Relative folders of PATH do not count: a stranger's repository may be one."""
+    name = "git.exe" if os.name == "nt" else "git"
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        path = os.path.join(folder, name)
+        if os.path.isabs(path) and os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    raise SettingsError("Git is not installed, or not on the PATH")

@@ -18,7 +18,13 @@ KEYS = {
     "issuer": "issuer",
     "identityRegex": "identity-regex",
     "issuerRegex": "issuer-regex",
+    "repository": "repository",
+    "workflow": "workflow",
+    "ref": "ref",
+    "trigger": "trigger",
+    "runner": "runner",
     "extension": "extension",
+    "policy": "policy",
     "instance": "instance",
     "url": "url",
     "trustedRoot": "trusted-root",
@@ -30,7 +36,9 @@ KEYS = {
     "replaced": "replaced",
 }
 _OPTIONS = {name.lower(): option for name, option in KEYS.items()}
-_LISTS = frozenset(("identity", "extension", "replaced"))
+_LISTS = frozenset(
+    ("identity", "extension", "replaced", "repository", "workflow", "ref", "trigger", "runner")
+)
 _TRUE, _FALSE = frozenset(("true", "yes", "on", "1", "")), frozenset(("false", "no", "off", "0"))
 
 

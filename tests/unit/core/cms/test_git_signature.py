@@ -45,7 +45,7 @@ def judge(
 ) -> Evidence:
     signature = GitSignature.parse(armoured)
     root = Root("root", forge.trusted_root())
-    return verify_signature(payload, signature, policy, root=root).evidence
+    return verify_signature(payload, signature, policy, root=root)
 
 
 def signed(forge: Forge, payload: bytes = PAYLOAD, **changes: Any) -> tuple[Bundle, Parts]:
