@@ -293,6 +293,8 @@ def _verify(
         code = None
         bundle, evidence = _holding(found, name, artifact, size, task)
         told = _told(evidence, bundle, task.kind, output, print_it=print_it)
+        if len(found) > 1:
+            told |= {"signature": found.index(bundle) + 1, "signatures": len(found)}
     except CountermarkError as error:
         result = code if code is not None and isinstance(error, NotFound) else exit_code(error)
         failed = _failed(name, error, result, output, explain=explain)

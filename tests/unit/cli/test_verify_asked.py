@@ -231,7 +231,8 @@ def test_of_several_signatures_one_must_hold(capsys: pytest.CaptureFixture[str])
     stranger = Forge().bundle(timestamp=False)
     by_you = FORGE.bundle(replace(PLAN, artifact=b"another"))
     lines(stranger, b"{}", by_you, FORGE.bundle())
-    assert results(capsys, *WHO, code=0)["identity"] == NAME
+    found = results(capsys, *WHO, code=0)
+    assert (found["identity"], found["signature"], found["signatures"]) == (NAME, 4, 4)
     lines(stranger, b"{}", by_you)
     assert run(["file", *WHO]) == 12
     assert "none of 3 signatures holds (1: no trusted log" in capsys.readouterr().err
