@@ -187,24 +187,34 @@ def test_they_and_we_refuse(keys: Keys, did: Did) -> None:
 
 
 @pytest.fixture
-def vault(ours: Ours) -> Iterator[Keys]:
-    """A Vault of the tests' own, with one key; real clients speak to it."""
-    with key_services() as services:
-        variables = {"VAULT_ADDR": services.url, "VAULT_TOKEN": VAULT_TOKEN}
-        (ours.folder / "release.pub").write_text(services.pem)
+def services(ours: Ours) -> Iterator[Keys]:
+    """A Vault and an AWS KMS of the tests' own, with one key; real clients speak to them."""
+    with key_services() as running:
+        variables = {
+            "VAULT_ADDR": running.url,
+            "VAULT_TOKEN": VAULT_TOKEN,
+            "AWS_ENDPOINT_URL_KMS": running.url,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        }
+        (ours.folder / "release.pub").write_text(running.pem)
         yield Keys(installed("go", "cosign"), ours, variables)
 
 
-def test_a_key_in_a_vault(vault: Keys, did: Did) -> None:
-    uri, public = "hashivault://release", vault.path("release.pub")
-    theirs, ours = vault.ours.file("their release\n", "theirs"), vault.ours.file()
-    by_them, by_us = vault.they_sign("sign-blob", uri, theirs), vault.we_sign(uri, ours)
+@pytest.mark.parametrize("uri", ["hashivault://release", "awskms:///alias/release"])
+def test_a_key_in_a_key_service(services: Keys, did: Did, uri: str) -> None:
+    public = services.path("release.pub")
+    theirs, ours = services.ours.file("their release\n", "theirs"), services.ours.file()
+    by_them, by_us = services.they_sign("sign-blob", uri, theirs), services.we_sign(uri, ours)
     for key in (uri, public):
         for file, bundle in ((theirs, by_them), (ours, by_us)):
-            ok(vault.they_verify("verify-blob", key, file, bundle))
-            ok(vault.we_verify(key, file, bundle))
-    did(Kind.SIGNED, "`sign-blob --key hashivault://…`")
-    did(Kind.VERIFIED, "`verify-blob --key hashivault://…`")
+            ok(services.they_verify("verify-blob", key, file, bundle))
+            ok(services.we_verify(key, file, bundle))
+    scheme = uri.partition(":")[0]
+    did(Kind.SIGNED, f"`sign-blob --key {scheme}://…`")
+    did(Kind.VERIFIED, f"`verify-blob --key {scheme}://…`")
 
 
 @pytest.mark.parametrize("release", ["sigstore-js", "sigstore-js-older"])

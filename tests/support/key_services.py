@@ -191,6 +191,8 @@ class Services:
             offered = [algorithm, "RSASSA_PSS_SHA_256"] if rsa_key else [algorithm]
             key = b64encode(self.spki).decode()
             return {"KeyId": AWS_ARN, "PublicKey": key, "SigningAlgorithms": offered}
+        if headers["x-amz-target"] == "TrentService.DescribeKey":
+            return {"KeyMetadata": {"KeyId": AWS_ARN, "SigningAlgorithms": [algorithm]}}
         assert headers["x-amz-target"] == "TrentService.Sign"
         assert (asked["MessageType"], asked["SigningAlgorithm"]) == ("DIGEST", algorithm)
         hash_name = "sha" + algorithm[-3:]

@@ -9,6 +9,7 @@ vendor's client for them would hash a file in memory and knows no limits.
 import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from countermark.client.keys.services import (
@@ -62,8 +63,8 @@ class AzureKey:
         if match is None:
             raise odd_reference(reference, "azurekms://NAME.vault.azure.net/KEY[/VERSION]")
         host = match[1]
-        headers = {"Authorization": f"Bearer {_token(host)}"}
-        return cls(Service("Key Vault", service_url(host), headers), match[2], match[3] or "")
+        service = Service("Key Vault", service_url(host), {}, _tokens(host))
+        return cls(service, match[2], match[3] or "")
 
     @property
     def public_key(self) -> PublicKey:
@@ -113,7 +114,7 @@ def _bytes(service: Service, tree: dict[str, Any], name: str) -> bytes:
         raise FormatError(f"{name} of Key Vault", "is not base64url") from error
 
 
-def _token(host: str) -> str:
+def _tokens(host: str) -> Callable[[], str]:
     try:
         from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import CredentialUnavailableError, DefaultAzureCredential
@@ -121,9 +122,14 @@ def _token(host: str) -> str:
         raise missing_extra("Azure Key Vault") from error
     managed = host.partition(":")[0].endswith(_MANAGED_HSM)
     scope = f"https://{'managedhsm' if managed else 'vault'}.azure.net/.default"
-    try:
-        return str(DefaultAzureCredential().get_token(scope).token)
-    except (CredentialUnavailableError, ClientAuthenticationError) as error:
-        refused = SettingsError("Azure gives no token for Key Vault")
-        refused.add_note(printable(str(error)))
-        raise refused from error
+    credential = DefaultAzureCredential()
+
+    def token() -> str:
+        try:
+            return str(credential.get_token(scope).token)  # it remembers one while that is good
+        except (CredentialUnavailableError, ClientAuthenticationError) as error:
+            refused = SettingsError("Azure gives no token for Key Vault")
+            refused.add_note(printable(str(error)))
+            raise refused from error
+
+    return token

@@ -9,7 +9,7 @@ client for them brings gRPC along, 20 MB.
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from countermark.client.keys.key import ED25519
@@ -67,8 +67,7 @@ class GoogleKey:
         if match is None:
             form = "gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/1"
             raise odd_reference(reference, form)
-        headers = {"Authorization": f"Bearer {_token()}"}
-        service = Service("Cloud KMS", environ.get(_ENDPOINT, _URL).rstrip("/"), headers)
+        service = Service("Cloud KMS", environ.get(_ENDPOINT, _URL).rstrip("/"), {}, _tokens())
         version = match[2] or _newest(service, match[1])
         return cls(service, f"{match[1]}/cryptoKeyVersions/{version}")
 
@@ -121,7 +120,7 @@ def _newest(service: Service, key: str) -> int:
     return max(numbers)
 
 
-def _token() -> str:
+def _tokens() -> Callable[[], str]:
     try:
         import google.auth
         import google.auth.exceptions
@@ -129,12 +128,20 @@ def _token() -> str:
         import urllib3
     except ImportError as error:
         raise missing_extra("Google Cloud KMS") from error
-    try:
-        credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
-        make_request: Any = google.auth.transport.urllib3.Request
-        credentials.refresh(make_request(urllib3.PoolManager()))
-    except google.auth.exceptions.GoogleAuthError as error:
-        refused = SettingsError("Google Cloud gives no token for Cloud KMS")
-        refused.add_note(printable(str(error)))
-        raise refused from error
-    return str(credentials.token)
+    make_request: Any = google.auth.transport.urllib3.Request
+    credentials: Any = None
+
+    def token() -> str:
+        nonlocal credentials
+        try:
+            if credentials is None:
+                credentials = google.auth.default(scopes=[_SCOPE])[0]
+            if not credentials.valid:
+                credentials.refresh(make_request(urllib3.PoolManager()))
+        except google.auth.exceptions.GoogleAuthError as error:
+            refused = SettingsError("Google Cloud gives no token for Cloud KMS")
+            refused.add_note(printable(str(error)))
+            raise refused from error
+        return str(credentials.token)
+
+    return token

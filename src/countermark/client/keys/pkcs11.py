@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from countermark.client.keys.asking import Asking
 from countermark.client.keys.key import ED25519, P256, P384, P521, RSA_3072, RSA_4096
-from countermark.client.keys.pkcs11_token import find_token, find_tokens, log_in, token_errors
+from countermark.client.keys.pkcs11_token import (
+    check_installed,
+    find_token,
+    find_tokens,
+    log_in,
+    token_errors,
+)
 from countermark.client.keys.pkcs11_uri import KeyURI
 from countermark.client.keys.spki import (
     CURVES,
@@ -105,6 +111,7 @@ def open_token_key(
 
     Raises NotFound, RequestRejected if several fit, SettingsError for a wrong PIN, UpstreamDown.
     """
+    check_installed()
     from pkcs11 import ObjectClass
 
     uri = reference if isinstance(reference, KeyURI) else KeyURI.parse(reference)
@@ -136,6 +143,7 @@ def list_token_keys(
 
     Logs in only to the token that a URI with a PIN names.
     """
+    check_installed()
     from pkcs11 import ObjectClass
 
     uri = KeyURI.parse(reference)
@@ -171,6 +179,7 @@ def generate_token_key(
     Raises RequestRejected if a key of that name is there, AlgorithmRefused if the token cannot
     make such a key.
     """
+    check_installed()
     from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
     uri = reference if isinstance(reference, KeyURI) else KeyURI.parse(reference)

@@ -27,8 +27,19 @@ PIN_VARIABLES: Final = ("COUNTERMARK_PKCS11_PIN", "COSIGN_PKCS11_PIN")
 _MAX_PIN_BYTES: Final = 1024
 
 
+def check_installed() -> None:
+    """Raises SettingsError without python-pkcs11."""
+    try:
+        import pkcs11  # noqa: F401
+    except ImportError as error:
+        missing = SettingsError("keys in tokens need python-pkcs11, which is not installed")
+        missing.add_note("pip install 'countermark[hsm]'")
+        raise missing from error
+
+
 def find_tokens(uri: KeyURI, environ: Mapping[str, str] = os.environ) -> "list[pkcs11.Token]":
     """Every token that fits a URI. Raises NotFound if none does."""
+    check_installed()
     library = _load(library_path(uri, environ))
     from pkcs11 import TokenFlag
 
@@ -144,12 +155,8 @@ def library_path(uri: KeyURI, environ: Mapping[str, str] = os.environ) -> str:
 
 @lru_cache(maxsize=8)
 def _load(path: str) -> "Library":
-    try:
-        import pkcs11
-    except ImportError as error:
-        missing = SettingsError("keys in tokens need python-pkcs11, which is not installed")
-        missing.add_note("pip install 'countermark[hsm]'")
-        raise missing from error
+    import pkcs11
+
     try:
         return pkcs11.lib(path)
     except (pkcs11.exceptions.PKCS11Error, OSError) as error:

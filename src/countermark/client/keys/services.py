@@ -2,7 +2,7 @@
 """What talking to the key services has in common: JSON over HTTPS, and whose fault it is."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from countermark.client.transport import Reply, Transport, check, is_loopback
@@ -21,23 +21,31 @@ TIMEOUT_S = 15.0
 class Service:
     """One key service: its base URL, and headers that say who asks."""
 
-    def __init__(self, name: str, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        token: Callable[[], str] | None = None,
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             name: as a person would call it.
             url: base URL without a slash at its end.
             headers: sent with every request.
+            token: gives the bearer token for a request, a new one when the last has ended.
         """
         self.name = name
         self._url = url
-        self._headers = {"Accept": "application/json", **headers}
+        self._fixed = {"Accept": "application/json", **headers}
+        self._token = token
         self._transport = Transport(timeout_s=TIMEOUT_S)
 
     def get(self, path: str) -> dict[str, Any]:
         """GET an object. Raises NotFound, RequestRejected, Unavailable, FormatError."""
         try:
-            reply = self._transport.get(self._url + path, self.name, headers=self._headers)
+            reply = self._transport.get(self._url + path, self.name, headers=self._headers())
         except UpstreamDown as error:
             raise _plain(error) from error
         return self._read(reply)
@@ -51,11 +59,16 @@ class Service:
                 self.name,
                 data,
                 content_type="application/json",
-                headers=self._headers,
+                headers=self._headers(),
             )
         except UpstreamDown as error:
             raise _plain(error) from error
         return self._read(reply)
+
+    def _headers(self) -> dict[str, str]:
+        if self._token is None:
+            return self._fixed
+        return {**self._fixed, "Authorization": f"Bearer {self._token()}"}
 
     def _read(self, reply: Reply) -> dict[str, Any]:
         tree: Any = None

@@ -5,6 +5,7 @@ The signatures are real ones; so are the libraries that say who asks.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from countermark.cli.main import run
+from countermark.client.keys import files
 from countermark.client.keys import services as services_module
-from countermark.client.keys.key import digest_name
+from countermark.client.keys.key import ED25519, digest_name
+from countermark.client.keys.local import LocalKey
 from countermark.client.keys.reference import open_key, public_key
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import (
@@ -244,3 +248,51 @@ def test_only_digests_go_to_a_service(services: Services) -> None:
         del services.asked[:]
         key.sign(MESSAGE)
         assert len(services.asked) == 1, services.asked
+
+
+@pytest.mark.parametrize("service", ["google", "azure"])
+def test_a_token_is_asked_for_once(service: str, services: Services) -> None:
+    key = open_key(reference(service, services))
+    key.sign(MESSAGE)
+    asked = [path for _, path in services.asked if "/token" in path]
+    assert len(asked) == 1, asked
+
+
+@pytest.mark.parametrize(
+    ("text", "module", "extra"),
+    [
+        ("awskms:///alias/release", "botocore.session", "kms"),
+        (GOOGLE, "google.auth", "kms"),
+        ("azurekms://localhost/release", "azure.identity", "kms"),
+        ("pkcs11:token=a?module-path=/nowhere.so", "pkcs11", "hsm"),
+    ],
+)
+def test_who_lacks_a_library_is_told_which_extra_has_it(
+    text: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SettingsError, match="not installed") as refusal:
+        open_key(text)
+    assert refusal.value.__notes__ == [f"pip install 'countermark[{extra}]'"]
+
+
+def test_who_lacks_python_pkcs11_is_told_by_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    uri = "pkcs11:object=a?module-path=/nowhere.so"
+    for command in (["list", uri], ["generate", "--in", uri], ["public", "--key", uri]):
+        assert run(["key", *command]) == 78
+        assert "pip install 'countermark[hsm]'" in capsys.readouterr().err
+
+
+def test_who_lacks_pynacl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nacl", None)
+    key = LocalKey.generate(ED25519)
+    key.public_key.verify(key.sign(MESSAGE), MESSAGE)
+    with pytest.raises(SettingsError, match="PyNaCl") as refusal:
+        key.sign_digest(sha("sha512", MESSAGE))
+    assert refusal.value.__notes__ == ["pip install 'countermark[keys]'"]
+    files.encode_private_key(key, b"secret", as_cosign=False)
+    with pytest.raises(SettingsError, match="PyNaCl"):
+        files.encode_private_key(key, b"secret", as_cosign=True)
