@@ -148,12 +148,9 @@ def test_sigstore_js(person: Person, recorder: Recorder) -> None:
     recorder("`@sigstore/cli`", version)(Kind.ALSO, "`verify` after `countermark trust install`")
 
 
-@pytest.mark.parametrize("release", ["sigstore-js", "sigstore-js-older"])
-def test_sigstore_js_as_a_library(person: Person, recorder: Recorder, release: str) -> None:
-    older = release == "sigstore-js-older"
-    installed(release, ".complete")
-    node = on_path("node") if older else installed(release, "node_modules", ".bin", "node")
-    modules = {"NODE_PATH": str(TOOLS / release / "node_modules")}
+def test_sigstore_js_as_a_library(person: Person, recorder: Recorder) -> None:
+    node = installed("sigstore-js", "node_modules", ".bin", "node")
+    modules = {"NODE_PATH": str(TOOLS / "sigstore-js" / "node_modules")}
     script = str(Path(__file__).with_name("sigstore_js.cjs"))
     person.trust("install", "--for", "js")
     bundle = person.ours.sign(person.ours.file())
@@ -182,16 +179,12 @@ def test_sigstore_js_as_a_library(person: Person, recorder: Recorder, release: s
 
 def test_clients_that_are_not_there_or_cannot_be_told(person: Person) -> None:
     """Whatever is installed here, the doctor has something true to say, and nothing is written."""
-    for client in ("npm", "policy-controller"):
-        before = snapshot(person.home)
-        said = person.trust("install", "--for", client).out
-        assert ("TrustRoot" if client == "policy-controller" else "npm") in said
-        assert snapshot(person.home) == before
-    for client in ("go", "gitsign"):
-        person.trust("install", "--for", client)
-        done = person.doctor(client)
-        assert not [f for f in done.json["findings"] if "is gone" in f["what"]]
-        person.trust("uninstall", "--for", client)
+    for client in ("npm", "go"):
+        assert person.doctor(client).code == 0
+    person.trust("install", "--for", "gitsign")
+    done = person.doctor("gitsign")
+    assert not [item for item in done.json["findings"] if item["grade"] == "error"]
+    person.trust("uninstall", "--for", "gitsign")
     done = person.doctor("cosign")
     assert done.code == 78
     assert any("install --for cosign" in finding["todo"] for finding in done.json["findings"])
