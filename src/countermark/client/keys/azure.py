@@ -21,7 +21,7 @@ from countermark.client.keys.services import (
 from countermark.client.keys.spki import ec_key_of_numbers, ecdsa_as_der, rsa_key
 from countermark.client.transport import printable
 from countermark.core.crypto.keys import PublicKey
-from countermark.core.errors import AlgorithmRefused, FormatError, SettingsError
+from countermark.core.errors import AlgorithmRefused, FormatError, RequestRejected, SettingsError
 
 SCHEME: Final = "azurekms://"
 _FORM: Final = re.compile(
@@ -33,7 +33,14 @@ _ALGORITHMS: Final = {
     "PKIX_ECDSA_P384_SHA_384": "ES384",
     "PKIX_ECDSA_P521_SHA_512": "ES512",
 }
-_MANAGED_HSM: Final = ".managedhsm.azure.net"
+# Whom a token is for, by the end of the vault's name. It is sent nowhere else: whoever gets one
+# can use every key of its owner.
+_AUDIENCES: Final = {
+    f".{service}.{cloud}": f"https://{service}.{cloud}/.default"
+    for service in ("vault", "managedhsm")
+    for cloud in ("azure.net", "azure.cn", "usgovcloudapi.net")
+}
+_HERE: Final = "https://vault.azure.net/.default"
 
 
 class AzureKey:
@@ -62,8 +69,14 @@ class AzureKey:
         match = _FORM.fullmatch(reference)
         if match is None:
             raise odd_reference(reference, "azurekms://NAME.vault.azure.net/KEY[/VERSION]")
-        host = match[1]
-        service = Service("Key Vault", service_url(host), {}, _tokens(host))
+        host = match[1].lower()
+        url = service_url(host)
+        name = host.partition(":")[0]
+        scopes = (scope for end, scope in _AUDIENCES.items() if name.endswith(end))
+        scope = next(scopes, _HERE if url.startswith("http:") else "")
+        if not scope:
+            raise RequestRejected(f"{host} is no key vault of Azure, so no token is sent there")
+        service = Service("Key Vault", url, {}, _tokens(scope))
         return cls(service, match[2], match[3] or "")
 
     @property
@@ -114,14 +127,12 @@ def _bytes(service: Service, tree: dict[str, Any], name: str) -> bytes:
         raise FormatError(f"{name} of Key Vault", "is not base64url") from error
 
 
-def _tokens(host: str) -> Callable[[], str]:
+def _tokens(scope: str) -> Callable[[], str]:
     try:
         from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import CredentialUnavailableError, DefaultAzureCredential
     except ImportError as error:
         raise missing_extra("Azure Key Vault") from error
-    managed = host.partition(":")[0].endswith(_MANAGED_HSM)
-    scope = f"https://{'managedhsm' if managed else 'vault'}.azure.net/.default"
     credential = DefaultAzureCredential()
 
     def token() -> str:

@@ -6,6 +6,7 @@ speaks to a device or a service is imported when a reference asks for it.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -16,6 +17,7 @@ from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
 from countermark.core.errors import FormatError, NotFound, RequestRejected
 
 _NOBODY: Final = Asking()
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.ASCII)
 _ENV: Final = "env://"
 _FORMS: Final = "a file, env://NAME, pkcs11:…, awskms://, gcpkms://, azurekms://, hashivault://"
 
@@ -60,10 +62,14 @@ def public_key(
 
 
 def is_remote(reference: str) -> bool:
-    """Whether a reference names a key of a device or a service."""
-    return reference.startswith("pkcs11:") or (
-        "://" in reference and not reference.startswith(_ENV) and not os.path.exists(reference)
-    )
+    """Whether a reference names a key of a device or a service.
+
+    Without a look at the disk: a folder ``hashivault:`` in a stranger's archive must not stand in
+    for the service. A file with such a name is written ``./hashivault:/…``.
+    """
+    if reference.startswith("pkcs11:"):
+        return True
+    return _SCHEME.match(reference) is not None and not reference.startswith(_ENV)
 
 
 def _open(

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from countermark.cli.main import run
 from countermark.client.keys import files
 from countermark.client.keys import services as services_module
-from countermark.client.keys.key import ED25519, digest_name
+from countermark.client.keys.key import ED25519, P256, digest_name
 from countermark.client.keys.local import LocalKey
 from countermark.client.keys.reference import open_key, public_key
 from countermark.core.crypto.keys import PublicKey
@@ -203,6 +203,9 @@ def test_a_service_that_does_not_answer_is_given_up(
         (f"{GOOGLE}/cryptoKeyVersions/9", NotFound),
         (f"{GOOGLE}/cryptoKeyVersions/../3", RequestRejected),
         ("azurekms://vault.example.org", RequestRejected),
+        ("azurekms://vault.example.org/release", RequestRejected),
+        ("azurekms://vault.azure.net.example.org/release", RequestRejected),
+        ("azurekms://vault.azure.net/release", RequestRejected),
         ("azurekms://user@vault.example.org/release", RequestRejected),
         ("k8s://namespace/name", RequestRejected),
         ("https://example.org/key.pub", RequestRejected),
@@ -296,3 +299,13 @@ def test_who_lacks_pynacl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     files.encode_private_key(key, b"secret", as_cosign=False)
     with pytest.raises(SettingsError, match="PyNaCl"):
         files.encode_private_key(key, b"secret", as_cosign=True)
+
+
+def test_a_folder_of_that_name_does_not_stand_in_for_a_service(
+    services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hashivault:").mkdir()
+    Path("hashivault:/release").write_text(LocalKey.generate(P256).public_key.to_pem())
+    assert public_key("hashivault://release") == PublicKey.from_spki(services.spki)
+    assert public_key("./hashivault:/release") != PublicKey.from_spki(services.spki)
