@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`trust rotate` on a running instance: keys change, and what was signed goes on to hold."""
+"""`trust rotate` on a running instance: keys change, what was signed holds, everybody is served."""
 
+import json
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from countermark.app.instance import load_instance
 from tests.support.running import Running
+from tests.support.steady import SteadyClients
+from tests.support.tuf import ngclient
 
 pytestmark = pytest.mark.xdist_group("instance")
 ADA = "ada@example.org"
+SERVICES = ("tsa", "ca", "login", "tuf", "log")
+SHOWN_EARLY = ("login", "tuf")  # what is asked here changes with the publication already
 
 
 def rotated(instance: Running, service: str, *options: str) -> dict[str, Any]:
@@ -30,22 +41,113 @@ def sign(instance: Running, name: str) -> Path:
     return file
 
 
-def verify(instance: Running, file: Path) -> None:
+def verify(instance: Running, *files: Path) -> None:
     done = instance.countermark(
         *("verify", "--trusted-root", str(instance.data / "trust" / "trusted_root.json")),
-        *("--identity", ADA, "--issuer", instance.issuer, str(file)),
+        *("--identity", ADA, "--issuer", instance.issuer, *map(str, files)),
     )
     assert done.code == 0, done.err
 
 
-@pytest.mark.parametrize("service", ["tsa", "ca", "login", "tuf", "log"])
-def test_everything_goes_on_with_the_next_key(instance: Running, service: str) -> None:
-    before = sign(instance, f"before-{service}")
-    state = rotated(instance, service)
-    assert state["rotation"]["step"] == "published"
-    between = sign(instance, f"between-{service}")
-    state = rotated(instance, service, "--continue", "--now")
-    assert state["rotation"] is None
-    after = sign(instance, f"after-{service}")
-    for file in (before, between, after):
-        verify(instance, file)
+def signer_of(instance: Running, service: str) -> str:
+    """What the service says its key is."""
+    paths = {
+        "ca": "/api/v2/trustBundle",
+        "tsa": "/api/v1/timestamp/certchain",
+        "login": "/oidc/jwks",
+        "log": "/api/v1/log/publicKey",
+        "tuf": "/tuf/timestamp.json",
+    }
+    with urllib.request.urlopen(instance.url + paths[service], timeout=10) as reply:
+        data: bytes = reply.read()
+    if service == "tuf":
+        (signature,) = json.loads(data)["signatures"]
+        return str(signature["keyid"])
+    return data.decode()
+
+
+def step_of(instance: Running, service: str) -> str:
+    """How far its rotation is; empty if none is under way."""
+    config = load_instance(instance.data / "instance.json")
+    found = next((item for item in config.rotations if item.service == service), None)
+    return found.step if found is not None else ""
+
+
+def kill_keeper(instance: Running) -> None:
+    """kill -9 the keeper, if there is one at this moment; another one comes."""
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if "countermark.app.keeper" in line and str(instance.data) in line[-1]:
+            process.kill()
+
+
+def test_every_key_changes_while_everybody_is_served(instance: Running, tmp_path: Path) -> None:
+    first = (instance.data / "tuf" / "1.root.json").read_bytes()
+    ngclient(tmp_path / "old", instance.url, first).refresh()
+    files = [sign(instance, "before")]
+    old_keys = {service: signer_of(instance, service) for service in SERVICES}
+    refused = 0
+    for service in SERVICES:
+        with SteadyClients(instance.url) as clients:
+            state = rotated(instance, service)
+            assert state["rotation"]["step"] == "published"
+            assert state["keys"][-1]["state"] == "next"
+            assert signer_of(instance, service) == old_keys[service] or service in SHOWN_EARLY
+            state = rotated(instance, service, "--continue", "--now")
+            assert state["rotation"] is None
+        assert signer_of(instance, service) != old_keys[service]
+        files.append(sign(instance, f"after-{service}"))
+        # Who asks while the keeper starts anew waits for it. When the logs change, what is on its
+        # way through a worker at that very moment is refused, with the word to try again.
+        for served in (clients.entries, clients.timestamps):
+            assert served.refused == ["503"] * len(served.refused)
+            assert min(served.count, 10) == 10
+            refused += len(served.refused) if service != "log" else 0
+            assert len(served.refused) <= 1
+    assert refused == 0
+    verify(instance, *files)
+    for folder, root in ((tmp_path / "old", None), (tmp_path / "new", first)):
+        client = ngclient(folder, instance.url, root)
+        info = client.get_targetinfo("trusted_root.json")
+        assert info is not None
+        fetched = Path(client.download_target(info)).read_bytes()
+        assert fetched == (instance.data / "trust" / "trusted_root.json").read_bytes()
+    done = instance.countermark("trust", "rotate", "--status", "--data", str(instance.data))
+    assert (done.code, done.out.count("nothing under way")) == (0, len(SERVICES))
+
+
+def test_killed_between_steps_it_goes_on(instance: Running) -> None:
+    service = "log"  # the one with most to do
+    before = sign(instance, f"before-a-kill-{service}")
+    command = [sys.executable, "-m", "countermark", "trust", "rotate", service]
+    command += ["--data", str(instance.data), "--now"]
+    for step in ("made", "published", "switching", "switched"):
+        process = subprocess.Popen(
+            command,
+            env=instance.environment(),
+            cwd=instance.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None and step_of(instance, service) != step:
+            time.sleep(0.002)
+        process.kill()
+        process.wait(10)
+        if step == "switching":
+            kill_keeper(instance)
+    if step_of(instance, service):
+        assert rotated(instance, service, "--continue", "--now")["rotation"] is None
+    after = sign(instance, f"after-a-kill-{service}")
+    verify(instance, before, after)
+
+
+def test_what_is_not_under_way_is_not_gone_on_with(instance: Running) -> None:
+    data = ("--data", str(instance.data))
+    for wrong in (("tsa", "--continue"), ("tsa", "--abandon"), (), ("tsa", "--abandon", "--now")):
+        done = instance.countermark("trust", "rotate", *wrong, *data)
+        assert done.code in (2, 78), wrong
+    rotated(instance, "tsa")
+    again = instance.countermark("trust", "rotate", "tsa", "--new-root", *data)
+    assert (again.code, "is under way" in again.err) == (2, True)
+    state = rotated(instance, "tsa", "--abandon")
+    assert {key["state"] for key in state["keys"]} == {"active", "old"}

@@ -20,7 +20,7 @@ from countermark.core.rekor.shard import Shard, Shards
 from countermark.ctlog import api as ctlog_api
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.oidc import api as oidc_api
-from countermark.oidc.keys import discovered_keys, embedded_keys, pinned_keys
+from countermark.oidc.keys import EMBEDDED_RETRY_MS, discovered_keys, embedded_keys, pinned_keys
 from countermark.oidc.verifier import IssuerVerifier, TrustedIssuer
 from countermark.ports.clock import Clock
 from countermark.rpc.message import Keeper
@@ -56,7 +56,9 @@ def wire(
     """
     trusted = [_trusted(issuer) for issuer in issuers]
     if development and config.embedded_issuer:
-        trusted.append(TrustedIssuer(config.issuer_url, "email", embedded_keys(keeper)))
+        keys = embedded_keys(keeper)
+        own = TrustedIssuer(config.issuer_url, "email", keys, retry_ms=EMBEDDED_RETRY_MS)
+        trusted.append(own)
     accepted = [AcceptedIssuer(issuer.url, issuer.type, issuer.audience) for issuer in trusted]
 
     routes = [

@@ -18,6 +18,7 @@ Load: TypeAlias = Callable[[], Awaitable[KeySet]]
 FRESH_MS = 3_600_000
 STALE_MS = 24 * FRESH_MS
 RETRY_MS = 10_000
+EMBEDDED_RETRY_MS = 250  # the keeper of this very instance is asked, not a stranger
 
 
 class Fetcher(Protocol):
@@ -31,14 +32,15 @@ class Fetcher(Protocol):
 class CachedKeys:
     """Keys that are loaded when they are first needed, and again when they are old or unknown.
 
-    One load at a time, and at most one in `RETRY_MS`, however many tokens ask for it: a flood
+    One load at a time, and at most one in `retry_ms`, however many tokens ask for it: a flood
     of bad tokens is not passed on to the issuer. While the issuer is down, keys serve on for
     `STALE_MS`; keys that it withdrew are forgotten with the next load.
     """
 
-    def __init__(self, load: Load, clock: Clock) -> None:
+    def __init__(self, load: Load, clock: Clock, *, retry_ms: int = RETRY_MS) -> None:
         self._load = load
         self._clock = clock
+        self._retry_ms = retry_ms
         self._lock = asyncio.Lock()
         self._keys: KeySet | None = None
         self._loaded_ms = 0
@@ -77,7 +79,9 @@ class CachedKeys:
         return abs(self._clock.now_ms() - self._loaded_ms)
 
     def _may_try(self) -> bool:
-        return self._tried_ms is None or abs(self._clock.now_ms() - self._tried_ms) >= RETRY_MS
+        if self._tried_ms is None:
+            return True
+        return abs(self._clock.now_ms() - self._tried_ms) >= self._retry_ms
 
 
 def discovered_keys(issuer_url: str, fetcher: Fetcher) -> Load:

@@ -8,7 +8,7 @@ from countermark.core.errors import FormatError, TokenRejected, UpstreamDown
 from countermark.core.identity.jws import UnknownKey
 from countermark.core.identity.token import VerifiedToken, check_claims, parse_token
 from countermark.core.wire.oauth import CLIENT_ID
-from countermark.oidc.keys import CachedKeys, Load
+from countermark.oidc.keys import RETRY_MS, CachedKeys, Load
 from countermark.ports.clock import Clock
 
 
@@ -21,12 +21,14 @@ class TrustedIssuer:
         type: how its claims become an identity: ``email``, ``github-workflow``.
         load_keys: where its keys come from; see `oidc.keys`.
         audience: what its tokens must be meant for.
+        retry_ms: how long to wait before keys are loaded for an unknown key once more.
     """
 
     url: str
     type: str
     load_keys: Load
     audience: str = CLIENT_ID
+    retry_ms: int = RETRY_MS
 
 
 class IssuerVerifier:
@@ -35,7 +37,8 @@ class IssuerVerifier:
     def __init__(self, issuers: Iterable[TrustedIssuer], clock: Clock) -> None:
         self._clock = clock
         self._issuers = {
-            issuer.url: (issuer, CachedKeys(issuer.load_keys, clock)) for issuer in issuers
+            issuer.url: (issuer, CachedKeys(issuer.load_keys, clock, retry_ms=issuer.retry_ms))
+            for issuer in issuers
         }
 
     async def verify(self, token: str) -> VerifiedToken:
