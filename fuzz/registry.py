@@ -2,10 +2,10 @@
 """All targets by name."""
 
 from fuzz.target import Target
-from fuzz.targets import crypto, documents, identity, logs, processes
+from fuzz.targets import crypto, documents, git, identity, logs, processes
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for family in (crypto, logs, documents, identity, processes)
+    for family in (crypto, logs, documents, git, identity, processes)
     for target in family.TARGETS
 }

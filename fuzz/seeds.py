@@ -6,6 +6,7 @@ the same names, sizes and meaning. Seeds that verify do so under roots and keys 
 themselves (`fuzz.context`), hence all are written together.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -22,7 +23,10 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from countermark.app.instance import new_instance
+from countermark.core.cms.entry import encode_entry
+from countermark.core.cms.write import git_signature, signed_attributes
 from countermark.core.crypto import der
+from countermark.core.crypto.keys import decode_pem
 from countermark.core.ct.leaf import CertificateEntry, TimestampedEntry, extra_data
 from countermark.core.ct.sct import parse_sct_list
 from countermark.core.ct.static_ct import (
@@ -40,6 +44,7 @@ from countermark.core.wire.oauth import AuthorizationRequest, CodeExchange, code
 from countermark.core.wire.rekor_v1_requests import read_proposal
 from countermark.rpc import codec, framing
 from fuzz.context import CORPUS
+from fuzz.targets.git import PAYLOAD as GIT_PAYLOAD
 from tests.support.authority import github_claims
 from tests.support.forge import ISSUER, NAME, Forge, statement
 from tests.support.made_certificates import NOW, path_of, root_of, spki, to_der
@@ -305,6 +310,33 @@ class _Maker:
             "example.toml": example.encode(),
             "regex.toml": f"{head}[[artifact.any]]\n{regex}[[artifact.any]]\n{claim}".encode(),
             "nested.toml": f"{head}{nested}[thresholds]\nscts = 2\n".encode(),
+        }
+
+    def git_signature(self) -> Seeds:
+        attributes = signed_attributes(hashlib.sha256(GIT_PAYLOAD).digest(), NOW)
+        made = self.forge.bundle(artifact=attributes)
+        armoured = git_signature(attributes, made)
+        return {
+            "stamped.pem": armoured.encode(),
+            "stamped": decode_pem(armoured, "signature")[1],
+            "plain.pem": git_signature(attributes, made._replace(timestamps=())).encode(),
+        }
+
+    def git_entry(self) -> Seeds:
+        (entry,) = self.forge.bundle().tlog_entries
+        bare = entry._replace(inclusion_proof=None, inclusion_promise=b"")
+        return {"whole": encode_entry(entry), "bare": encode_entry(bare)}
+
+    def git_object(self) -> Seeds:
+        armour = "-----BEGIN SIGNED MESSAGE-----\nMIIF\n-----END SIGNED MESSAGE-----\n"
+        folded = armour.rstrip().replace("\n", "\n ")
+        head = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 1 +0000\n"
+        tag = "object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag v1\n"
+        return {
+            "commit": f"{head}gpgsig {folded}\n\nmessage\n".encode(),
+            "sha256": f"{head}gpgsig-sha256 {folded}\n\nmessage\n".encode(),
+            "tag": f"{tag}tagger A <a@b> 1 +0000\n\nrelease\n{armour}".encode(),
+            "settings": b"countermark.identity\na@example.org\0countermark.cache\0",
         }
 
     def trusted_root(self) -> Seeds:
