@@ -52,7 +52,7 @@ from countermark.core.verify.words import authority_name, log_name, operator_of,
 if TYPE_CHECKING:
     from countermark.core.verify.witness import WitnessPolicy
 
-Expected: TypeAlias = "Policy | PublicKey | ManagedKey"
+Expected: TypeAlias = Policy | PublicKey | ManagedKey
 """Who is to have signed: a policy about certified identities, or one key."""
 
 
