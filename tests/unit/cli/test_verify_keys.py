@@ -60,7 +60,11 @@ def result(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)["results"][0]
 
 
-@pytest.mark.parametrize("named", [None, hint(KEYS[0]), hint(KEYS[2]), "release key 7"])
+@pytest.mark.parametrize(
+    "named",
+    [None, hint(KEYS[0]), hint(KEYS[2]), "release key 7"],
+    ids=["nothing", "first", "third", "words"],  # the keys are others in each process
+)
 def test_one_of_several_keys_must_have_signed(
     named: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
