@@ -32,6 +32,7 @@ from tests.support.tuf_mirror import (
     mirror_of,
     now,
     redirecting,
+    sign,
 )
 
 YESTERDAY = timedelta(days=-1)
@@ -262,3 +263,53 @@ def test_redirects_are_not_followed(mirror: Mirror, known: Followed) -> None:
 def test_plain_http_is_for_this_machine() -> None:
     with pytest.raises(SettingsError, match="neither https nor on this machine"):
         fetch("http://tuf.example.org", pin=Repository().first_root)
+
+
+@pytest.mark.parametrize(
+    "evil", ["../../../../etc/passwd", "..", "a/b/../..", "%2e%2e/x", "\\..\\x"]
+)
+def test_a_hash_that_is_a_path(
+    repository: Repository, mirror: Mirror, known: Followed, evil: str, tmp_path: Path
+) -> None:
+    """Where a target is asked for is made of its hash: in a copied repository, a path."""
+    repository.publish({"trusted_root.json": b"{}"})
+    repository.targets.targets["trusted_root.json"].hashes = {"sha256": evil}
+    repository.sign_targets()
+    folder = tmp_path / "copy"
+    for name, data in repository.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd.trusted_root.json").write_bytes(b"{}")
+    for where in ("", str(folder)):
+        with pytest.raises(CountermarkError):
+            fetch(mirror.url, mirror=where)
+    assert use_kept(load_instances()[0]).checked == known.checked
+
+
+def test_delegations_do_not_speak_for_the_repository(
+    repository: Repository, mirror: Mirror, known: Followed
+) -> None:
+    """A role that was given all names may not slip in a target that the top role lacks."""
+    from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
+    from tuf.api.metadata import (  # type: ignore[attr-defined]
+        DelegatedRole,
+        Delegations,
+        MetaFile,
+        TargetFile,
+        Targets,
+    )
+
+    signer = CryptoSigner.generate_ed25519()
+    key = signer.public_key
+    role = DelegatedRole("../../evil", [key.keyid], 1, terminating=False, paths=["*"])
+    repository.targets.delegations = Delegations({key.keyid: key}, {role.name: role})
+    data = b"{}"
+    delegated = Targets(version=1, expires=repository.targets.expires)
+    delegated.targets["distrust.json"] = TargetFile.from_data("distrust.json", data, ["sha256"])
+    repository.files["1...%2F..%2Fevil.json"] = sign(delegated, [signer])
+    repository.snapshot.meta["../../evil.json"] = MetaFile(1)
+    (path,) = delegated.targets["distrust.json"].get_prefixed_paths()
+    repository.files[f"targets/{path}"] = data
+    repository.publish()
+    refused(mirror, known, "no target of the repository")

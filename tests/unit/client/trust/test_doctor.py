@@ -26,7 +26,10 @@ from countermark.client.trust.peers import Anchor, Surroundings, plan_for
 from countermark.client.trust.sources import Source, all_sources, named_source
 from tests.support.tuf_mirror import Mirror, Repository, changed, hanging_up
 
-NOW = datetime.now(UTC)
+
+def clock() -> datetime:
+    """The mirror tells the time: what collecting tests took must not count."""
+    return datetime.now(UTC)
 
 
 def errors(findings: Iterable[Finding]) -> list[str]:
@@ -50,20 +53,20 @@ def at(tmp_path: Path) -> Surroundings:
 
 def test_all_is_well(source: Source, mirror: Mirror) -> None:
     mirror.asked.clear()
-    assert errors(examine(source, NOW, online=False)) == []
+    assert errors(examine(source, clock(), online=False)) == []
     assert not mirror.asked
-    found = list(examine(source, NOW, online=True))
+    found = list(examine(source, clock(), online=True))
     assert errors(found) == []
     assert any("is the pinned repository" in finding.what for finding in found)
-    assert errors(examine_registry(home_dir(), NOW)) == []
+    assert errors(examine_registry(home_dir(), clock())) == []
 
 
 def test_nothing_recorded_is_nothing_wrong(home: Path) -> None:
-    assert errors(examine_registry(str(home), NOW)) == []
+    assert errors(examine_registry(str(home), clock())) == []
 
 
 def test_expired_metadata(source: Source, repository: Repository, mirror: Mirror) -> None:
-    late = NOW + timedelta(days=400)
+    late = clock() + timedelta(days=400)
     (what,) = errors(examine(source, late, online=False))
     assert what.endswith("the root is used as it was known then")
     assert what.startswith("metadata expired on")
@@ -74,7 +77,7 @@ def test_a_stale_root(source: Source) -> None:
     for log in tree["tlogs"]:
         log["publicKey"]["validFor"]["end"] = "2025-04-01T00:00:00Z"
     ended = source._replace(trusted_root_json=json.dumps(tree).encode())
-    (what,) = errors(examine(ended, NOW, online=False))
+    (what,) = errors(examine(ended, clock(), online=False))
     assert "no log is believed about signatures of today" in what
 
 
@@ -82,29 +85,31 @@ def test_a_key_that_cannot_be_used_is_a_warning(source: Source) -> None:
     tree = json.loads(source.trusted_root_json)
     tree["tlogs"][0]["publicKey"]["keyDetails"] = "PKIX_ML_KEM"
     odd = source._replace(trusted_root_json=json.dumps(tree).encode())
-    assert any("cannot be used" in item.what for item in examine(odd, NOW, online=False))
+    assert any("cannot be used" in item.what for item in examine(odd, clock(), online=False))
 
 
 def test_a_root_that_is_not_followed(source: Source) -> None:
     shipped = {item.name: item for item in all_sources()}["public"]
-    found = list(examine(shipped, NOW, online=False))
+    found = list(examine(shipped, clock(), online=False))
     assert [item.grade for item in found if "does not follow" in item.what] == ["warning"]
 
 
 def test_a_clock_that_is_wrong(source: Source, mirror: Mirror) -> None:
     for change, way in ((timedelta(hours=-2), "behind"), (timedelta(hours=2), "ahead")):
-        found = errors(examine(source, NOW + change, online=True))
+        found = errors(examine(source, clock() + change, online=True))
         assert any(re.search(f"clock is 1(19|20|21) min {way}", what) for what in found), found
 
 
 def test_a_mirror_that_is_gone_or_no_repository(source: Source, mirror: Mirror) -> None:
     mirror.misbehaviours["timestamp.json"] = hanging_up
-    assert any("not reached" in what for what in errors(examine(source, NOW, online=True)))
+    assert any("not reached" in what for what in errors(examine(source, clock(), online=True)))
     mirror.misbehaviours.clear()
     mirror.files.pop("timestamp.json")
-    assert any("no TUF repository" in what for what in errors(examine(source, NOW, online=True)))
+    assert any(
+        "no TUF repository" in what for what in errors(examine(source, clock(), online=True))
+    )
     elsewhere = source._replace(tuf_url="http://localhost:1/tuf")
-    assert any("not reached" in what for what in errors(examine(elsewhere, NOW, online=True)))
+    assert any("not reached" in what for what in errors(examine(elsewhere, clock(), online=True)))
 
 
 def test_a_mirror_that_shows_what_is_old_frozen_new_or_another_s(
@@ -112,21 +117,21 @@ def test_a_mirror_that_shows_what_is_old_frozen_new_or_another_s(
 ) -> None:
     old = repository.files["timestamp.json"]
     repository.publish()
-    found = list(examine(source, NOW, online=True))
+    found = list(examine(source, clock(), online=True))
     assert any("something newer" in item.what for item in found)
     fetch(mirror.url)
     newer = named_source(mirror.url)
     mirror.files["timestamp.json"] = old
-    assert any("older state" in what for what in errors(examine(newer, NOW, online=True)))
-    repository.timestamp.expires = NOW.replace(microsecond=0) - timedelta(days=1)
+    assert any("older state" in what for what in errors(examine(newer, clock(), online=True)))
+    repository.timestamp.expires = clock().replace(microsecond=0) - timedelta(days=1)
     repository.timestamp.version += 1
     repository.sign_timestamp()
-    assert any("frozen" in what for what in errors(examine(newer, NOW, online=True)))
+    assert any("frozen" in what for what in errors(examine(newer, clock(), online=True)))
     mirror.files["timestamp.json"] = Repository().files["timestamp.json"]
-    found = list(examine(newer, NOW, online=True))
+    found = list(examine(newer, clock(), online=True))
     assert any("not signed by the root that is trusted" in item.what for item in found)
     mirror.files["timestamp.json"] = b"{}"
-    found = list(examine(newer, NOW, online=True))
+    found = list(examine(newer, clock(), online=True))
     assert any("not signed by the root that is trusted" in item.what for item in found)
 
 
@@ -136,16 +141,16 @@ def test_services_that_do_not_answer(source: Source, mirror: Mirror) -> None:
         config[kind] = [{**config[kind][0], "url": f"{mirror.url}/tuf/{kind}"}]
     config["caUrls"][0]["url"] = "http://localhost:1"
     with_services = source._replace(signing_config_json=json.dumps(config).encode())
-    (what,) = errors(examine(with_services, NOW, online=True))
+    (what,) = errors(examine(with_services, clock(), online=True))
     assert "the service is not reached" in what
     unreadable = source._replace(signing_config_json=b"{}")
-    assert any("cannot be read" in item.what for item in examine(unreadable, NOW, online=True))
+    assert any("cannot be read" in item.what for item in examine(unreadable, clock(), online=True))
 
 
 def test_kept_metadata_that_does_not_hold(source: Source, mirror: Mirror) -> None:
     path = Path(kept_path(mirror.url))
     path.write_text(path.read_text().replace("sigstore", "sigst0re", 1))
-    (what,) = errors(examine(all_sources()[0], NOW, online=True))
+    (what,) = errors(examine(all_sources()[0], clock(), online=True))
     assert "is not believed" in what
 
 
@@ -168,7 +173,7 @@ def anchor(source: Source) -> Anchor:
 
 
 def look(client: str, source: Source, at: Surroundings) -> list[Finding]:
-    return list(examine_client(client, source, [source.tuf_root_json], at, NOW))
+    return list(examine_client(client, source, [source.tuf_root_json], at, clock()))
 
 
 @pytest.mark.parametrize("client", ["cosign", "python", "js"])
@@ -189,11 +194,11 @@ def test_a_client_that_believes_another_root(client: str, source: Source, at: Su
 def test_a_client_with_an_old_root_or_none(source: Source, at: Surroundings) -> None:
     install("js", source.name, plan_for("js", source, anchor(source), at))
     roots = [source.tuf_root_json, b"a later one"]
-    found = list(examine_client("js", source, roots, at, NOW))
+    found = list(examine_client("js", source, roots, at, clock()))
     assert [item.grade for item in found if "old root" in item.what] == ["warning"]
     path = next(Path(at.home).rglob("root.json"))
     path.unlink()
-    found = list(examine_client("js", source, roots, at, NOW))
+    found = list(examine_client("js", source, roots, at, clock()))
     whats = errors(found)
     assert any("no root.json" in what for what in whats)
     assert any("was installed and is gone" in what for what in whats)
