@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from countermark.core.verify.artifact import DigestArtifact
     from countermark.core.verify.evidence import Evidence
+    from countermark.core.verify.managed_key import ManagedKey
     from countermark.core.verify.policy import (
         AllOf,
         AnyOf,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         UnsafeAnyIdentity,
     )
     from countermark.core.verify.verifier import Thresholds
+    from countermark.core.verify.witness import WitnessPolicy
 
 _ERRORS, _POLICY = "countermark.core.errors", "countermark.core.verify.policy"
 _HOMES = {
@@ -62,6 +64,7 @@ _HOMES = {
     "FormatError": _ERRORS,
     "Identity": _POLICY,
     "IdentityPattern": _POLICY,
+    "ManagedKey": "countermark.core.verify.managed_key",
     "Policy": _POLICY,
     "Item": "countermark.client.batch",
     "Outcome": "countermark.client.batch",
@@ -77,6 +80,7 @@ _HOMES = {
     "UnsafeAnyIdentity": _POLICY,
     "VerificationError": _ERRORS,
     "Verifier": "countermark.client.verify",
+    "WitnessPolicy": "countermark.core.verify.witness",
 }
 
 __all__ = (
@@ -91,6 +95,7 @@ __all__ = (
     "Identity",
     "IdentityPattern",
     "Item",
+    "ManagedKey",
     "Outcome",
     "Policy",
     "PublicKey",
@@ -105,6 +110,7 @@ __all__ = (
     "UnsafeAnyIdentity",
     "VerificationError",
     "Verifier",
+    "WitnessPolicy",
 )
 
 

@@ -179,22 +179,24 @@ class Verifier:
         policy: Expected,
         *,
         thresholds: Thresholds = ONE_OF_EACH,
+        witnesses: "WitnessPolicy | None" = None,
     ) -> Evidence:
         """Check that `bundle` proves who signed `source`, and when.
 
         Args:
             source: bytes, a path object, an open binary file, or an artifact known by digest.
-            bundle: parsed, or its JSON.
-            policy: whom to accept, e.g. ``Identity("me@example.com", "https://…")``; or the
-                public key of a managed key.
+            bundle: parsed, or its JSON; cosign's first bundle format too.
+            policy: whom to accept, e.g. ``Identity("me@example.com", "https://…")``; or a managed
+                key, as `PublicKey` or, with the period in which it counts, as `ManagedKey`.
             thresholds: how many independent parties must agree.
+            witnesses: who must have cosigned the log's checkpoint.
 
         Raises VerificationError (its subclass says which step failed), FormatError, NotFound.
         """
         if isinstance(bundle, bytes):
-            bundle = Bundle.parse(bundle)
+            bundle = _parse_bundle(bundle)
         root = self._root or self._choose(bundle)
-        return root.verify(bundle, _artifact(source), policy, thresholds)
+        return root.verify(bundle, _artifact(source), policy, thresholds, witnesses=witnesses)
 
     def verify_many(
         self,
@@ -223,6 +225,15 @@ class Verifier:
             verifier._choose = RootChooser(tuple(_candidates()))
         task = VerifyItem(verifier, policy, thresholds)
         return in_order(task.run, items, workers, stays=is_open_file)
+
+
+def _parse_bundle(data: bytes) -> Bundle:
+    try:
+        return Bundle.parse(data)
+    except FormatError:
+        from countermark.client.signatures import parse_signature  # an old one, then
+
+        return parse_signature(data)
 
 
 def _artifact(source: Source) -> Artifact:

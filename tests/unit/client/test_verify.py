@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from countermark import Item
+from countermark import Item, ManagedKey, WitnessPolicy
 from countermark.client.instances import record_instance
 from countermark.client.verify import (
     FileArtifact,
@@ -27,10 +27,15 @@ from countermark.core.errors import (
     RequestRejected,
     SettingsError,
     SignatureInvalid,
+    TimeUnproven,
 )
 from countermark.core.verify.artifact import BytesArtifact, DigestArtifact
 from countermark.core.verify.policy import Identity
+from tests.support.every_key import bundle_of, kind_of
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
+from tests.support.made_certificates import NOW
+from tests.support.old_cosign import old_bundle
+from tests.support.witnesses import MadeWitness, cosigned
 
 FORGE, ME = Forge(), Identity(NAME, ISSUER)
 ROOT = FORGE.trusted_root()
@@ -191,3 +196,22 @@ def test_a_batch_chooses_roots_as_a_single_verification_does() -> None:
     ]  # fmt: skip
     assert isinstance(outcomes[2].error, InclusionInvalid)
     assert str(outcomes[2].error) == "no trusted root knows the log that the bundle names"
+
+
+def test_the_library_takes_old_bundles_periods_of_keys_and_witnesses() -> None:
+    forge, me, witness = FORGE, ME, MadeWitness("w.example")
+    verifier = Verifier(ROOT)
+    assert verifier.verify(ARTIFACT, old_bundle(forge.bundle()), me).times
+    with pytest.raises(FormatError):
+        verifier.verify(ARTIFACT, b'{"base64Signature": ""}', me)
+    policy = WitnessPolicy.parse(f"witness W {witness.vkey()}\nquorum W\n".encode())
+    data = cosigned(forge.bundle(log="v2"), witness).serialize()
+    assert verifier.verify(ARTIFACT, data, me, witnesses=policy)
+    with pytest.raises(InclusionInvalid, match="witness policy"):
+        verifier.verify(ARTIFACT, forge.bundle(log="v2"), me, witnesses=policy)
+    kind = kind_of("PKIX_ED25519_PH")
+    logged = bundle_of(forge, kind, log="v2")
+    stamped = logged._replace(timestamps=(forge.timestamp(logged.signature, NOW),))
+    assert verifier.verify(ARTIFACT, stamped, ManagedKey(kind.key, NOW, NOW)).signer is None
+    with pytest.raises(TimeUnproven):
+        verifier.verify(ARTIFACT, logged, ManagedKey(kind.key, NOW, NOW))
