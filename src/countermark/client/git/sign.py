@@ -2,7 +2,7 @@
 """Making Git signatures: what is signed as an artifact is the bytes of the signed attributes.
 
 A timestamp authority is asked only if the settings say so, as with gitsign: the log's promise
-proves the time, a token would triple the size of every commit, and gitsign refuses tokens of
+proves the time, a token would double the size of every signature, and gitsign refuses tokens of
 authorities that it was not told about.
 """
 
