@@ -17,7 +17,7 @@ from fuzz.differential import certificates
 from fuzz.differential.bundles import bases, mutants
 from fuzz.differential.judge import judge
 from fuzz.differential.peers import sigstore_js, sigstore_python
-from fuzz.differential.rules import RULES, SPELLINGS
+from fuzz.differential.rules import RULES, SPELLINGS, UNSIGNED
 
 _SEED = 20261122
 _CERTIFICATES_A_CASE = 20  # about as much work
@@ -45,7 +45,7 @@ def main() -> int:
         f"{outcome.cases} bundles from {len(found)}, {outcome.accepted} accepted by us, "
         f"{outcome.agreed} agreed, {time.monotonic() - started:.0f} s"
     )
-    _table(outcome.explained, {rule.name for rule in RULES} | set(SPELLINGS))
+    _table(outcome.explained, {rule.name for rule in RULES} | {UNSIGNED, *SPELLINGS})
     for case in outcome.unexplained[:50]:
         print(case.describe())
     started = time.monotonic()

@@ -46,7 +46,7 @@ class Rule(NamedTuple):
     later: str = ""
 
 
-_SPKI = r"TbsCertificate::spki"
+_SPKI = r"TbsCertificate::spki|SubjectPublicKeyInfo::"
 _NAMES = r"TbsCertificate::(issuer|subject)|AttributeTypeValue::"
 _X500 = r"error parsing asn1|attributes|distinguished name|X500"
 RULES: tuple[Rule, ...] = (
@@ -57,12 +57,13 @@ RULES: tuple[Rule, ...] = (
     Rule("x509-lazy-extensions", "extensions", True, r'"BasicConstraints', "basic constraints"),
     Rule("x509-lazy-extensions", "extensions", True, r'"subject_alternative_name', "names"),
     Rule("x509-lazy-extensions", "extensions", True, r"path_length", "basic constraints"),
-    Rule("x509-lazy-extensions", "extensions", True, r"asn1|SCT|Critical|extension|authority_cert"),
+    Rule("x509-lazy-extensions", "extensions", True, r"."),
     Rule("x509-long-identifiers", "certificate", True, r"OidTooLong"),
     Rule("x509-unused-bits", "certificate", False, r"DER bit string has unused bits"),
     Rule("x509-two-algorithms", "certificate", False, r"names two different signature algorithms"),
     Rule("x509-extensions-v3", "certificate", False, r"has extensions but is not version 3"),
     Rule("x509-extension-twice", "certificate", False, r"holds an extension twice"),
+    Rule("x509-key-usage", "key usage", False, r"is not a named bit list"),
     Rule("x509-key-policy", "public key", False, r"."),
 )
 

@@ -20,12 +20,13 @@ from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import to_base64
 from countermark.core.errors import CountermarkError
 from countermark.core.intoto.envelope import Envelope
+from countermark.core.tsp.response import parse_response
 from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.policy import Identity, Policy
 from countermark.core.verify.verifier import verify
 from fuzz.differential.bundles import Mutant
 from fuzz.differential.peers import Peer, Question, Verdict
-from fuzz.differential.rules import RULES, Rule
+from fuzz.differential.rules import RULES, UNSIGNED, Rule
 from fuzz.differential.spelling import spellings
 
 _MEDIA_TYPES = {
@@ -133,18 +134,23 @@ def explain(case: Case, peers: Sequence[Peer]) -> list[str]:
 def _explain_acceptance(case: Case, peers: Sequence[Peer]) -> list[str]:
     """Why we accept what others refuse: they would, were it spelled plainly, or a rule says so."""
     spelled = spellings(case.mutant.data)
-    plain = question_of(case.mutant)._replace(bundle=canonical(case.mutant.data))
+    question = question_of(case.mutant)
+    plain = question._replace(bundle=canonical(case.mutant.data))
+    restored = question._replace(bundle=canonical(case.mutant.data, case.mutant.base.data))
     found: set[str] = set()
     believers, judges = 0, 0
     for peer in peers:
         verdict = case.theirs[peer.name] if case.theirs[peer.name].ok else peer.ask(plain)
+        if not verdict.ok and restored.bundle != plain.bundle and peer.ask(restored).ok:
+            verdict = Verdict(True)
+            found.add(UNSIGNED)
         rule = None if verdict.ok else _rule(peer.name, True, verdict)
         believers += verdict.ok
         judges += not (rule is not None and rule.lacks)
         if case.theirs[peer.name].ok:
             continue
         names = {rule.name} if rule is not None else spelled if verdict.ok else set[str]()
-        if not names:
+        if not names and UNSIGNED not in found:
             return []
         found |= names
     # Alone we believe only what one of those that know of such bundles believes too, but for
@@ -159,9 +165,16 @@ def _rule(peer: str, we_accept: bool, refusal: Verdict) -> Rule | None:
     return None
 
 
-def canonical(data: bytes) -> bytes:
-    """What we understood of a bundle, in the spelling that everybody reads, same version."""
+def canonical(data: bytes, original: bytes = b"") -> bytes:
+    """What we understood of a bundle, in the spelling that everybody reads, same version.
+
+    With an original, its timestamps stand for those whose signed parts are the same.
+    """
     bundle = Bundle.parse(data)
+    if original:
+        known = {_signed_part(stamp): stamp for stamp in Bundle.parse(original).timestamps}
+        known_ones = [known.get(_signed_part(stamp), stamp) for stamp in bundle.timestamps]
+        bundle = bundle._replace(timestamps=tuple(known_ones))
     material: dict[str, Any] = {}
     if bundle.public_key_hint is not None:
         material["publicKey"] = {"hint": bundle.public_key_hint}
@@ -195,6 +208,11 @@ def canonical(data: bytes) -> bytes:
     return json.dumps(tree).encode("ascii")
 
 
+def _signed_part(stamp: bytes) -> tuple[bytes, bytes, bytes]:
+    token = parse_response(stamp)
+    return token.info.der, token.signed_bytes, token.signature
+
+
 def _entry(entry: Any) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "logIndex": str(entry.log_index),
@@ -211,6 +229,7 @@ def _entry(entry: Any) -> dict[str, Any]:
             "rootHash": to_base64(proof.root_hash),
             "treeSize": str(proof.tree_size),
             "hashes": [to_base64(item) for item in proof.hashes],
-            "checkpoint": {"envelope": proof.checkpoint},
         }
+        if proof.checkpoint:
+            tree["inclusionProof"]["checkpoint"] = {"envelope": proof.checkpoint}
     return tree

@@ -48,7 +48,7 @@ _PROOF = (
     r"^(rootHash|treeSize|logIndex|hashes|inclusionProof): |is not in a tree of|inclusion proof has"
     r"|does not lead to its own root|for another tree than its checkpoint"
 )
-_STAMP = r"^(a )?timestamp|^certificate in a timestamp|trusted parties say when"
+_STAMP = r"^(a |the )?timestamp|^certificate in a timestamp|trusted parties say when"
 
 # What we accept and a peer refuses, beyond spelling.
 RULES: tuple[Rule, ...] = (
@@ -83,10 +83,13 @@ RULES: tuple[Rule, ...] = (
     Rule("version-material", (JS,), False, "format", r": does not belong in a version"),
     Rule("coerced-types", (JS,), False, "format", r": (is|holds something that is) not (a J|t)"),
     Rule("every-timestamp", _BOTH, False, "format|time-unproven|signature-invalid", _STAMP),
+    Rule("certificate-der", (JS,), False, "format", r"^certificate: "),
     Rule("log-id", (PYTHON,), False, "format|inclusion-invalid", r"^(keyId|logId): |^no trusted"),
     Rule("promise-checked", (PYTHON,), False, "inclusion-invalid", r"^the promise was not signed"),
 )  # fmt: skip
 
+# A timestamp that differs from its original in nothing that its authority signed.
+UNSIGNED = "timestamp-unsigned-parts"
 # Ways of writing the same content that we read and somebody else does not.
 SPELLINGS = (
     "number-for-string",

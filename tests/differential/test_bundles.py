@@ -16,7 +16,7 @@ from fuzz.differential.bundles import Base, Mutant, bases, mutants
 from fuzz.differential.certificates import RULES as X509_RULES
 from fuzz.differential.judge import Case, canonical, explain, judge, our_verdict, question_of
 from fuzz.differential.peers import Peer, Verdict, sigstore_js, sigstore_python
-from fuzz.differential.rules import JS, PYTHON, RULES, SPELLINGS
+from fuzz.differential.rules import JS, PYTHON, RULES, SPELLINGS, UNSIGNED
 from fuzz.differential.spelling import spellings
 from tests.support.vectors import vectors_dir
 
@@ -50,7 +50,7 @@ def test_the_page_explains_every_rule_and_no_other() -> None:
     told = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE.read_text(), re.MULTILINE)
     assert len(told) == len(set(told))
     rules = {rule.name for rule in RULES} | {rule.name for rule in X509_RULES}
-    assert set(told) == rules | set(SPELLINGS)
+    assert set(told) == rules | {UNSIGNED, *SPELLINGS}
 
 
 def test_a_verifier_that_believes_everything_is_found(
@@ -213,6 +213,25 @@ def test_a_statement_about_another_artifact_is_refused_by_us(peers: list[Peer]) 
     theirs = {peer.name: peer.ask(question) for peer in peers}
     assert {name: verdict.ok for name, verdict in theirs.items()} == {PYTHON: False, JS: True}
     assert explain(Case(mutant, our_verdict(question), theirs), peers) == ["subject"]
+
+
+def test_a_timestamp_may_differ_only_where_nobody_signed(peers: list[Peer]) -> None:
+    base = BASES["corpus/v2.json"]
+
+    def padded_status(tree: Tree) -> None:
+        (stamp,) = tree["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"]
+        data = b64decode(stamp["signedTimestamp"])
+        status, body = b"\x30\x03\x02\x01\x00", data[4:]
+        assert body.startswith(status)
+        body = b"\x30\x06\x02\x01\x00\x02\x01\x00" + body[len(status) :]
+        changed = data[:2] + len(body).to_bytes(2) + body
+        stamp["signedTimestamp"] = b64encode(changed).decode()
+
+    mutant = _mutant(base, padded_status)
+    question = question_of(mutant)
+    theirs = {peer.name: peer.ask(question) for peer in peers}
+    assert {name: verdict.ok for name, verdict in theirs.items()} == {PYTHON: False, JS: True}
+    assert explain(Case(mutant, our_verdict(question), theirs), peers) == [UNSIGNED]
 
 
 def test_spellings_are_told_apart_and_the_canonical_form_has_none() -> None:

@@ -259,7 +259,7 @@ def _parse(data: bytes, what: str) -> Certificate:
         data,
         version,
         serial,
-        algorithm.reader(what).oid(),
+        _algorithm(algorithm, what),
         issuer,
         not_before,
         not_after,
@@ -269,6 +269,16 @@ def _parse(data: bytes, what: str) -> Certificate:
         tbs.encoded,
         signature,
     )
+
+
+def _algorithm(element: der.Element, what: str) -> str:
+    """The OID of an AlgorithmIdentifier; its parameters are at most one element."""
+    reader = element.reader(what)
+    oid = reader.oid()
+    if reader:
+        reader.read()
+    reader.end()
+    return oid
 
 
 def _parse_extensions(tagged: der.Element, what: str) -> tuple[Extension, ...]:
