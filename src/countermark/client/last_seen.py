@@ -12,6 +12,7 @@ On the path of `verify`: one small file is read, and nothing slow imported.
 import hashlib
 import json
 import os
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from countermark.client.instances import (
@@ -155,6 +156,7 @@ def proven(seen: SeenLog, newest: str, now_s: int) -> SeenLog:
     return fresh
 
 
+@lru_cache(maxsize=256)
 def parse_checkpoint(note: str) -> Checkpoint:
     """The checkpoint in a signed note. Raises FormatError."""
     # What is no text is refused there, not here.

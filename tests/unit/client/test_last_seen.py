@@ -214,11 +214,14 @@ def test_many_processes_lose_nothing(tmp_path: Path) -> None:
 def test_looking_costs_well_under_a_millisecond() -> None:
     bundle = of_size(5)
     meet(bundle, of_size(7))
-    rounds = 50
-    started = time.process_time()
-    for _ in range(rounds):
-        LastSeen().meet(bundle, ROOT)
-    assert (time.process_time() - started) / rounds < 0.001
+
+    def cost_s(rounds: int = 40) -> float:
+        started = time.process_time()
+        for _ in range(rounds):
+            LastSeen().meet(bundle, ROOT)
+        return (time.process_time() - started) / rounds
+
+    assert min(cost_s() for _ in range(5)) < 0.001
 
 
 def test_the_folder_is_made_by_the_first_writer(home: Path) -> None:
