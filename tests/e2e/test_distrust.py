@@ -13,6 +13,7 @@ from countermark.core.bundle.bundle import Bundle
 from countermark.core.crypto.certificate import Certificate
 from countermark.core.distrust.document import DistrustList
 from countermark.core.tlog.merkle import leaf_hash
+from tests.support.inside import inside
 from tests.support.running import Done, Running
 from tests.support.tuf import ngclient
 
@@ -23,13 +24,14 @@ ADA = "ada@example.org"
 def sign(instance: Running, name: str, email: str = ADA) -> Path:
     file = instance.home / name
     file.write_text(name)
-    done = instance.countermark("sign", "--url", instance.url, "--email", email, str(file))
+    done = inside(instance, "sign", "--url", instance.url, "--email", email, str(file))
     assert done.code == 0, done.err
     return file
 
 
 def verify(instance: Running, file: Path, *options: str, email: str = ADA) -> Done:
-    return instance.countermark(
+    return inside(
+        instance,
         *("verify", "--json", "--identity", email, "--issuer", instance.issuer),
         *(*options, str(file)),
     )
@@ -48,8 +50,8 @@ def verified(instance: Running, file: Path, *options: str, email: str = ADA) -> 
 
 
 def change(instance: Running, *arguments: str, code: int = 0) -> Any:
-    done = instance.countermark(
-        *("trust", "distrust", *arguments, "--data", str(instance.data), "--json")
+    done = inside(
+        instance, *("trust", "distrust", *arguments, "--data", str(instance.data), "--json")
     )
     assert done.code == code, done.err + done.out
     return done.json
@@ -108,13 +110,15 @@ def test_every_kind_is_heeded_lifted_logged_and_published(
     key = tmp_path / "statements.pub"
     pem = (instance.data / "keys" / "statements.pem").read_text()
     key.write_text(pem[pem.index("-----BEGIN PUBLIC KEY") :])
-    done = instance.countermark(
+    done = inside(
+        instance,
         *("verify", "--key", str(key), *plain_root, "--bundle"),
         *(str(instance.data / "trust" / "distrust.json.sigstore.json"), str(listed)),
     )
     assert done.code == 1  # an older version of the list
     listed.write_bytes(data)
-    done = instance.countermark(
+    done = inside(
+        instance,
         *("verify", "--key", str(key), *plain_root, "--bundle"),
         *(str(instance.data / "trust" / "distrust.json.sigstore.json"), str(listed)),
     )
@@ -183,7 +187,7 @@ def test_what_cannot_be_said_is_refused(instance: Running) -> None:
         ),
         ("remove", "999", *reason),
     ):
-        done = instance.countermark("trust", "distrust", *wrong, "--data", str(instance.data))
+        done = inside(instance, "trust", "distrust", *wrong, "--data", str(instance.data))
         assert done.code in (2, 65), wrong
     assert (instance.data / "trust" / "distrust.json").read_bytes() == before
 
