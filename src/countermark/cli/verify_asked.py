@@ -15,7 +15,6 @@ from countermark.core.encoding import from_rfc3339
 from countermark.core.errors import CountermarkError, NoneMatches, RequestRejected
 from countermark.core.verify.evidence import Check
 from countermark.core.verify.managed_key import ManagedKey
-from countermark.core.verify.policy import Policy
 from countermark.core.verify.verifier import ONE_OF_EACH, Expected, Thresholds
 
 if TYPE_CHECKING:
@@ -78,16 +77,17 @@ def _check_detached(arguments: Arguments, detached: tuple[str, ...]) -> None:
         raise error
 
 
-def limited(arguments: Arguments, policy: Expected) -> Policy | PublicKey | ManagedKey:
-    """`policy` with the period of the key, if one was given. Raises RequestRejected."""
+def limited(arguments: Arguments, policies: tuple[Expected, ...]) -> tuple[Expected, ...]:
+    """`policies` with the period of their keys, if one was given. Raises RequestRejected."""
     start, end = _time(arguments, "key-valid-from"), _time(arguments, "key-valid-until")
     if start is None and end is None:
-        return policy
-    if not isinstance(policy, PublicKey):
+        return policies
+    keys = [policy for policy in policies if isinstance(policy, PublicKey)]
+    if not keys or len(keys) < len(policies):
         raise RequestRejected("only a managed key has a period: name it with --key FILE")
     if start is not None and end is not None and end < start:
         raise RequestRejected("the key's period ends before it begins")
-    return ManagedKey(policy, start, end)
+    return tuple(ManagedKey(key, start, end) for key in keys)
 
 
 def none_holds(refused: Sequence[CountermarkError]) -> NoneMatches:

@@ -175,7 +175,7 @@ def run(argv: Sequence[str]) -> int:
             from countermark.cli import verify_asked
 
             asked = verify_asked.asked(arguments)
-            policies = tuple(verify_asked.limited(arguments, item) for item in policies)
+            policies = verify_asked.limited(arguments, policies)
         root = _named_root(arguments, os.environ)
         bundle_file = arguments.one("bundle")
         listing = arguments.one("checksums")

@@ -155,7 +155,8 @@ def test_periods_of_managed_keys() -> None:
     assert run(["file", *key, start, "2026-03-04T05:06:08Z"]) == 1
     assert run(["file", *key, start, "2027-01-01T00:00:00Z", end, "2026-01-01T00:00:00Z"]) == 2
     assert run(["file", *key, start, "yesterday"]) == 65
-    assert run(["file", *WHO, start, "2026-01-01T00:00:00Z"]) == 2
+    for who in (WHO, ROOT, ("--trust-first-use", *ROOT)):
+        assert run(["file", *who, start, "2026-01-01T00:00:00Z"]) == 2
 
 
 def write_detached(bundle: Bundle) -> None:
