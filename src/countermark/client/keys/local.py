@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -68,7 +68,8 @@ class LocalKey:
             key = load_der_private_key(data, None)
         except UnsupportedAlgorithm as error:
             raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, InternalError) as error:
+            # The last is what `cryptography` makes of Ed25519 keys of another length.
             raise FormatError(what, "is no private key") from error
         if not isinstance(key, PrivateKey):
             raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed")

@@ -9,7 +9,7 @@ amount of work before its passphrase is known to be right.
 import hashlib
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
@@ -66,7 +66,7 @@ def decrypt(data: bytes, passphrase: bytes, what: str) -> LocalKey:
         key = load_der_private_key(data, passphrase)
     except UnsupportedAlgorithm as error:
         raise AlgorithmRefused(f"{what}: the key's algorithm is not allowed") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, InternalError) as error:
         # A wrong passphrase shows as bad padding, or one time in 256 as what follows from it.
         raise SettingsError(f"{what} does not open with the passphrase given") from error
     if not isinstance(key, PrivateKey):

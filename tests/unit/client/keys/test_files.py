@@ -183,6 +183,14 @@ def test_kinds_that_sigstore_does_not_use_are_refused(kind: str) -> None:
         files.decode_private_key(plain, asking(), "some.key")
 
 
+@pytest.mark.parametrize("length", [0, 1, 14, 31, 33, 57, 64, 200])
+def test_an_ed25519_key_of_another_length_is_refused(length: int) -> None:
+    private = der.octet_string(der.octet_string(bytes(length)))
+    data = der.sequence(der.integer(0), der.sequence(der.oid("1.3.101.112")), private)
+    with pytest.raises(FormatError, match="is no private key"):
+        files.decode_private_key(encode_pem("PRIVATE KEY", data).encode(), asking(), "some.key")
+
+
 def pbes2(kdf: bytes) -> bytes:
     scheme = der.sequence(der.oid("2.16.840.1.101.3.4.1.42"), der.octet_string(bytes(16)))
     parameters = der.sequence(kdf, scheme)
