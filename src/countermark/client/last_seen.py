@@ -196,8 +196,11 @@ def two_trees(seen: SeenLog, one: str, other: str) -> ConsistencyInvalid:
 
 
 def _path(seen: SeenLog) -> str:
-    tree = seen.log_id + hashlib.sha256(seen.origin.encode("utf-8")).digest()
-    name = hashlib.sha256(tree).hexdigest()[:40]
+    # The key too: a trusted root may give any key the id of somebody else's log.
+    parts = (seen.log_id, seen.key.public_key.spki, seen.origin.encode("utf-8"))
+    name = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[
+        :40
+    ]
     return os.path.join(home_dir(), _FOLDER, name + _SUFFIX)
 
 

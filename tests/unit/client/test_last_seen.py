@@ -94,6 +94,19 @@ def test_two_trees_of_one_size_are_refused_with_evidence(home: Path) -> None:
     meet(first)
 
 
+def test_a_root_that_gives_another_key_the_logs_id_changes_nothing() -> None:
+    """Whoever has somebody try a root of theirs cannot put words into another log's mouth."""
+    meet(of_size(5))
+    (honest,) = everything_seen()
+    other = Forge()
+    other.log_id = FORGE.log_id
+    seen = LastSeen()
+    seen.meet(of_size(5, forge=other), other.trusted_root())
+    seen.save()
+    assert len(everything_seen()) == 2
+    assert load_seen(honest) == honest
+
+
 def test_two_trees_in_one_run_are_refused_too() -> None:
     with pytest.raises(ConsistencyInvalid):
         meet(of_size(5), of_size(5))
