@@ -23,6 +23,8 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from countermark.app.instance import new_instance
+from countermark.client.spool import Waiting
+from countermark.client.spool import serialize as serialize_waiting
 from countermark.core.cms.entry import encode_entry
 from countermark.core.cms.write import git_signature, signed_attributes
 from countermark.core.crypto import der
@@ -40,6 +42,7 @@ from countermark.core.tlog.bundles import ENTRIES, ENTRIES32
 from countermark.core.tsp.request import TimestampRequest
 from countermark.core.wire import ct, fulcio, oidc, tsa
 from countermark.core.wire import rekor_v1 as wire
+from countermark.core.wire.device import DeviceStarted
 from countermark.core.wire.oauth import AuthorizationRequest, CodeExchange, code_challenge
 from countermark.core.wire.rekor_v1_requests import read_proposal
 from countermark.rpc import codec, framing
@@ -364,6 +367,40 @@ class _Maker:
 
     def statement(self) -> Seeds:
         return {"one.json": statement(b"artifact")}
+
+    def checksums(self) -> Seeds:
+        digits = "0a" * 32
+        return {
+            "gnu": f"# all\n{digits}  app.tar.gz\n{digits} *sub/doc\n\\{digits}  a\\nb\n".encode(),
+            "bsd": f"SHA256 (a (1)) = {digits}\nSHA512 (a) = {digits * 2}\r\n".encode(),
+        }
+
+    def predicate(self) -> Seeds:
+        return {"bom.json": b'{"bomFormat": "CycloneDX", "version": 1.0, "x": ["\\u00e9", null]}\n'}
+
+    def spooled(self) -> Seeds:
+        bundle = self.forge.bundle()._replace(tlog_entries=())
+        waiting = Waiting(
+            number=hashlib.sha256(bundle.signature).hexdigest()[:32],
+            file="app.tar.gz",
+            target="/release/app.tar.gz.sigstore.json",
+            overwrite=False,
+            since=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+            instance_name="https://sigstore.example.org",
+            trust_config={"mediaType": "x"},
+            bundle=bundle,
+            public_key_pem="",
+        )
+        return {"keyless.json": serialize_waiting(waiting)}
+
+    def device(self) -> Seeds:
+        started = DeviceStarted(
+            device_code="d" * 43,
+            user_code="BCDF-GHJK",
+            verification_uri="https://login.example.org/device",
+            expires_in=600,
+        )
+        return {"started.json": started.serialize(), "typed": b" bcdf ghjk\n"}
 
     def names(self) -> Seeds:
         return {
