@@ -153,18 +153,8 @@ class Certificate(NamedTuple):
 
     def basic_constraints(self) -> tuple[bool, int | None]:
         """(is a CA, path length limit); ``(False, None)`` without the extension."""
-        what = "basic constraints"
         extension = self.extension(OID_BASIC_CONSTRAINTS)
-        if extension is None:
-            return False, None
-        reader = _whole_sequence(extension.value, what)
-        flag = reader.optional(der.BOOLEAN)
-        is_ca = flag is not None and _boolean(flag, what)
-        length = reader.integer() if reader.peek() == der.INTEGER else None
-        reader.end()
-        if length is not None and (length < 0 or not is_ca):
-            raise FormatError(what, "path length makes no sense")
-        return is_ca, length
+        return (False, None) if extension is None else _basic_constraints(extension.value)
 
     def has_key_usage(self, bit: int) -> bool | None:
         """Whether that KeyUsage bit is set; None without the extension."""
@@ -347,6 +337,19 @@ def name_text(name: bytes) -> str:
     except FormatError:
         return f"0x{name.hex()[:200]}"
     return ", ".join(reversed(parts)) or "an empty name"
+
+
+@lru_cache(maxsize=64)
+def _basic_constraints(value: bytes) -> tuple[bool, int | None]:
+    what = "basic constraints"
+    reader = _whole_sequence(value, what)
+    flag = reader.optional(der.BOOLEAN)
+    is_ca = flag is not None and _boolean(flag, what)
+    length = reader.integer() if reader.peek() == der.INTEGER else None
+    reader.end()
+    if length is not None and (length < 0 or not is_ca):
+        raise FormatError(what, "path length makes no sense")
+    return is_ca, length
 
 
 def _whole_sequence(data: bytes, what: str) -> der.Reader:

@@ -6,6 +6,7 @@ size. Certificates inside a token are candidates for its signer, never trust anc
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from countermark.core.crypto import der
@@ -94,6 +95,12 @@ def parse_response(data: bytes) -> TimestampToken:
     return _parse_signed_data(signed_data.expect(der.SEQUENCE, _WHAT).reader(_WHAT))
 
 
+@lru_cache(maxsize=64)
+def _hash_named(algorithm: bytes) -> str:
+    """The hash that an encoded AlgorithmIdentifier names; tokens repeat a few of them."""
+    return hash_of(der.Reader(algorithm, _WHAT).sequence())
+
+
 def hash_of(algorithm: der.Reader) -> str:
     """The hash an AlgorithmIdentifier names; parameters absent or NULL."""
     oid = algorithm.oid()
@@ -138,7 +145,7 @@ def _parse_signer(
     issuer = identifier.read(der.SEQUENCE).encoded
     serial = identifier.integer()
     identifier.end()
-    digest_hash = hash_of(fields.sequence())
+    digest_hash = _hash_named(fields.read(der.SEQUENCE).encoded)
     attributes = fields.read(der.context(0))
     algorithm = fields.sequence().oid()
     signature = fields.content(der.OCTET_STRING)
@@ -177,7 +184,7 @@ def _parse_tst_info(data: bytes) -> TSTInfo:
         raise FormatError(_WHAT, "TSTInfo version is not 1")
     policy = fields.oid()
     imprint = fields.sequence()
-    hash_name = hash_of(imprint.sequence())
+    hash_name = _hash_named(imprint.read(der.SEQUENCE).encoded)
     digest = imprint.content(der.OCTET_STRING)
     imprint.end()
     serial = fields.integer()
