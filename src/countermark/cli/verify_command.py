@@ -409,7 +409,11 @@ def _logs(task: _Task) -> tuple[dict[str, Any], int]:
     except SettingsError as error:
         task.output.advice(f"checkpoints are not remembered: {error}")
     except VerificationError as error:
-        return {}, task.output.fail(error) if not task.output.as_json else exit_code(error)
+        if not task.output.as_json:
+            return {}, task.output.fail(error)
+        message, hint = describe(error)
+        code = exit_code(error)
+        return {"error": {"code": error.code, "message": message, "hint": hint, "exit": code}}, code
     if not online:
         return {}, OK
     from countermark.cli.logs_online import ask_logs

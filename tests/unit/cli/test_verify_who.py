@@ -15,7 +15,10 @@ from cryptography import x509
 
 from countermark.cli.verify_command import run
 from countermark.client.instances import record_instance
+from countermark.client.last_seen import LastSeen
 from countermark.client.remembered import everybody, find
+from countermark.core.bundle.bundle import Bundle
+from countermark.core.bundle.trusted_root import TrustedRoot
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge, Plan, sign_content
 from tests.support.made_certificates import fulcio, public_pem, utf8
 
@@ -469,3 +472,25 @@ def test_damaged_memory_of_a_log_is_an_error(folder: Path) -> None:
     (path,) = (folder / "home" / "checkpoints").iterdir()
     path.write_bytes(path.read_bytes()[:-10])
     assert run(["a", *who]) == 65
+
+
+def test_two_trees_met_by_two_commands_at_once_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other command remembers its tree after this one has looked, and before it writes."""
+    who = ("--identity", NAME, "--issuer", ISSUER)
+    sign("a", tree_size=9)
+    sign("b", tree_size=9)
+    meet = LastSeen.meet
+
+    def meanwhile(self: LastSeen, bundle: Bundle, root: TrustedRoot) -> None:
+        meet(self, bundle, root)
+        monkeypatch.setattr(LastSeen, "meet", meet)
+        assert run(["b", *who]) == 0
+        capsys.readouterr()
+
+    monkeypatch.setattr(LastSeen, "meet", meanwhile)
+    assert run(["--json", "a", *who]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["results"][0]["verified"] is True
+    assert told["error"]["code"] == "consistency-invalid"
