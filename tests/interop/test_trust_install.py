@@ -188,3 +188,18 @@ def test_clients_that_are_not_there_or_cannot_be_told(person: Person) -> None:
     done = person.doctor("cosign")
     assert done.code == 78
     assert any("install --for cosign" in finding["todo"] for finding in done.json["findings"])
+
+
+def test_countermark_itself_needs_no_more_than_the_fetch(person: Person) -> None:
+    file = person.ours.file()
+    token = person.ours.file(person.ours.token(), "token")
+    url = person.instance.url
+    signed = person.countermark(
+        *("sign", "--url", url, "--identity-token-file", str(token), str(file))
+    )
+    assert signed.code == 0, signed.err
+    who = ("--identity", ADA, "--issuer", person.instance.issuer)
+    done = person.countermark("verify", "--json", "--max-trust-age", "1", *who, str(file))
+    assert done.code == 0, done.out + done.err
+    assert done.json["results"][0]["root"] == url
+    person.ours.believes(file, Path(f"{file}.sigstore.json"))

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -22,6 +23,7 @@ from tuf.api.serialization import DeserializationError
 
 from countermark.client.transport import Transport
 from countermark.client.trust.chain import read_roots
+from countermark.client.trust.fetching import within
 from countermark.client.trust.kept import read_kept
 from countermark.client.trust.showing import parties, unusable_parts
 from countermark.client.trust.sources import Source
@@ -95,7 +97,8 @@ def _examine_mirror(
         status, date, body = _ask(transport, url)
     except (CountermarkError, urllib3.exceptions.HTTPError, OSError) as error:
         todo = "check the address, the network and the proxy; verifying needs neither"
-        yield Finding(_ERROR, source.tuf_url, f"the TUF repository is not reached: {error}", todo)
+        what = f"the TUF repository is not reached: {_why(error)}"
+        yield Finding(_ERROR, source.tuf_url, what, todo)
         return
     if date is not None and abs(date - now) > _MAX_SKEW:
         ahead, minutes = (
@@ -148,7 +151,7 @@ def _examine_services(transport: Transport, source: Source) -> Iterator[Finding]
             status, _, _ = _ask(transport, url)
         except (CountermarkError, urllib3.exceptions.HTTPError, OSError) as error:
             todo = "signing needs it; verifying does not"
-            yield Finding(_ERROR, url, f"the service is not reached: {error}", todo)
+            yield Finding(_ERROR, url, f"the service is not reached: {_why(error)}", todo)
             continue
         if status >= 500:
             yield Finding(_ERROR, url, f"the service answers {status}", "tell whoever runs it")
@@ -156,19 +159,33 @@ def _examine_services(transport: Transport, source: Source) -> Iterator[Finding]
             yield Finding(_OK, url, "the service answers")
 
 
+def _why(error: Exception) -> str:
+    return "it takes too long" if isinstance(error, TimeoutError) else str(error)
+
+
 def _ask(transport: Transport, url: str) -> tuple[int, datetime | None, bytes]:
+    """Status, time and, of a success, the beginning of the body. Raises TimeoutError and more."""
+    return within(2 * _PATIENCE_S, lambda given_up: _read(transport, url, given_up))
+
+
+def _read(
+    transport: Transport, url: str, given_up: threading.Event
+) -> tuple[int, datetime | None, bytes]:
     response = transport.open(url, "the service", timeout_s=_PATIENCE_S)
     try:
-        body = response.read1(_MAX_TIMESTAMP_BYTES) if response.status == 200 else b""
-        while len(body) <= _MAX_TIMESTAMP_BYTES and (piece := response.read1(4096)):
+        body = bytearray()
+        while response.status == 200 and len(body) <= _MAX_TIMESTAMP_BYTES:
+            piece = response.read1(4096)
+            if not piece or given_up.is_set():
+                break
             body += piece
     finally:
         response.close()
     try:
         date = parsedate_to_datetime(response.headers.get("date", ""))
     except ValueError:
-        return response.status, None, body
-    return response.status, date if date.tzinfo else date.replace(tzinfo=UTC), body
+        return response.status, None, bytes(body)
+    return response.status, date if date.tzinfo else date.replace(tzinfo=UTC), bytes(body)
 
 
 def examine_registry(home: str, now: datetime) -> Iterator[Finding]:

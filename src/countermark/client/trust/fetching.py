@@ -9,10 +9,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import IO
+from typing import IO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -25,11 +25,38 @@ from tuf.api.exceptions import (
 from tuf.ngclient.fetcher import FetcherInterface
 
 from countermark.client.transport import Transport
-from countermark.core.errors import CountermarkError, RequestRejected
+from countermark.core.errors import RequestRejected
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _PIECE_BYTES = 16 * 1024
 _NOT_FOUND = 404
+T = TypeVar("T")
+
+
+def within(total_s: float, work: Callable[[threading.Event], T]) -> T:
+    """The result of `work`, or its error, if that comes in time. Raises TimeoutError.
+
+    It is done in a thread that is left behind when time is over, and told so by the event:
+    timeouts of sockets begin again with every byte, and looking up a name has none.
+    """
+    done: queue.SimpleQueue[tuple[T, None] | tuple[None, Exception]] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def run() -> None:
+        try:
+            done.put((work(given_up), None))
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        outcome = done.get(timeout=total_s)
+    except queue.Empty:
+        given_up.set()
+        raise TimeoutError from None
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
 
 
 class HTTPFetcher(FetcherInterface):
@@ -56,38 +83,14 @@ class HTTPFetcher(FetcherInterface):
         yield BytesIO(self._download(url, min(max_length, MAX_FILE_BYTES)))
 
     def _download(self, url: str, limit: int) -> bytes:
-        """Download in a thread that is left behind when time is over.
-
-        Timeouts of sockets begin again with every byte, and looking up a name has none.
-        """
-        left_s = self._deadline - time.monotonic()
-        done: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-        given_up = threading.Event()
-        arguments = (url, limit, min(self._gap_s, max(left_s, 0.1)), given_up, done)
-        threading.Thread(target=self._work, args=arguments, daemon=True).start()
+        left_s = max(self._deadline - time.monotonic(), 0)
+        gap_s = min(self._gap_s, max(left_s, 0.1))
         try:
-            outcome = done.get(timeout=max(left_s, 0))
-        except queue.Empty:
-            given_up.set()
+            return within(left_s, lambda given_up: self._read(url, limit, gap_s, given_up))
+        except TimeoutError:
             raise SlowRetrievalError(f"{url} took too long") from None
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    def _work(
-        self,
-        url: str,
-        limit: int,
-        gap_s: float,
-        given_up: threading.Event,
-        done: "queue.SimpleQueue[bytes | Exception]",
-    ) -> None:
-        try:
-            done.put(self._read(url, limit, gap_s, given_up))
-        except (DownloadError, CountermarkError) as error:
-            done.put(error)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            done.put(DownloadError(f"{url} cannot be had: {error}"))
+            raise DownloadError(f"{url} cannot be had: {error}") from error
 
     def _read(self, url: str, limit: int, gap_s: float, given_up: threading.Event) -> bytes:
         response = self._transport.open(url, "the TUF repository", timeout_s=gap_s)

@@ -268,6 +268,8 @@ def _gitsign(source: Source, at: Surroundings) -> Plan:
         (
             "gitsign takes the keys to verify with from the environment:",
             f"  . '{script}'",
+            "and the trusted root as cosign does:",
+            f"  countermark trust install --for cosign --url {source.name}",
             "and git is told to sign with it by:",
             "  git config --global gpg.x509.program gitsign",
             "  git config --global gpg.format x509",
@@ -276,12 +278,16 @@ def _gitsign(source: Source, at: Surroundings) -> Plan:
 
 
 def _git_config(config: SigningConfig, tsa_chain: str | None) -> str:
-    """The section that gitsign reads. Values are quoted as git-config has it."""
+    """The section that gitsign reads. Values are quoted as git-config has it.
+
+    Offline mode puts the log entry into the signature; online mode needs a search that our log does
+    not have. No timestamps: gitsign refuses its own if they are too near to the certificate.
+    """
     values = {
         "fulcio": next((item.url for item in config.ca_urls), None),
         "rekor": next((item.url for item in config.rekor_tlog_urls), None),
         "issuer": next((item.url for item in config.oidc_urls), None),
-        "timestampServerURL": next((item.url for item in config.tsa_urls), None),
+        "rekorMode": "offline",
         "timestampCertChain": tsa_chain,
     }
     lines = ["[gitsign]"]

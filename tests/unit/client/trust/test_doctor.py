@@ -24,7 +24,15 @@ from countermark.client.trust.kept import kept_path
 from countermark.client.trust.patients import examine_client
 from countermark.client.trust.peers import Anchor, Surroundings, plan_for
 from countermark.client.trust.sources import Source, all_sources, named_source
-from tests.support.tuf_mirror import Mirror, Repository, changed, hanging_up
+from tests.support.tuf_mirror import (
+    Mirror,
+    Misbehaviour,
+    Repository,
+    changed,
+    dripping,
+    dripping_headers,
+    hanging_up,
+)
 
 
 def clock() -> datetime:
@@ -110,6 +118,16 @@ def test_a_mirror_that_is_gone_or_no_repository(source: Source, mirror: Mirror) 
     )
     elsewhere = source._replace(tuf_url="http://localhost:1/tuf")
     assert any("not reached" in what for what in errors(examine(elsewhere, clock(), online=True)))
+
+
+@pytest.mark.parametrize("how", [dripping, dripping_headers])
+def test_a_mirror_that_never_ends(
+    source: Source, mirror: Mirror, how: Misbehaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("countermark.client.trust.doctor._PATIENCE_S", 0.2)
+    mirror.misbehaviours["timestamp.json"] = how
+    found = errors(examine(source, clock(), online=True))
+    assert found == ["the TUF repository is not reached: it takes too long"]
 
 
 def test_a_mirror_that_shows_what_is_old_frozen_new_or_another_s(
