@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gitsign: commits and tags, told about the instance by files and variables, offline."""
+"""gitsign: commits and tags, offline, told about the instance by `countermark trust install`."""
 
+import re
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from countermark.core.bundle.trusted_root import CertificateAuthority, TrustedRoot
-from countermark.core.crypto.keys import encode_pem
 from tests.support.git import Repository
 from tests.support.matrix import Kind
 from tests.support.peers import ADA, BOB, Did, Ours, Recorder, installed
 from tests.support.running import Done, Running
 
+# No network but the instance's own: a look at the public trust root would fail.
+NOWHERE = "http://127.0.0.1:1"
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("gitsign")]
 
 
@@ -28,45 +31,23 @@ def did(gitsign: str, instance: Running, recorder: Recorder) -> Did:
 
 
 @pytest.fixture
-def trust(ours: Ours, tmp_path: Path) -> dict[str, str]:
-    """The variables that tell gitsign of the instance; all of it is in the trusted root."""
-    root = TrustedRoot.parse(Path(ours.trusted_root).read_bytes())
-
-    def file(name: str, text: str) -> str:
-        path = tmp_path / name
-        path.write_text(text)
-        return str(path)
-
-    def chain(authority: CertificateAuthority) -> str:
-        return "".join(encode_pem("CERTIFICATE", data) for data in authority.chain)
-
-    url = ours.instance.url
-    return {
-        "GITSIGN_FULCIO_URL": url,
-        "GITSIGN_REKOR_URL": url,
-        "GITSIGN_REKOR_MODE": "offline",
-        "GITSIGN_FULCIO_ROOT": file("ca.pem", chain(root.certificate_authorities[0])),
-        "GITSIGN_TIMESTAMP_CERT_CHAIN": file("tsa.pem", chain(root.timestamp_authorities[0])),
-        "SIGSTORE_REKOR_PUBLIC_KEY": file("log.pem", root.tlogs[0].public_key.to_pem()),
-        "SIGSTORE_CT_LOG_PUBLIC_KEY_FILE": file("ct.pem", root.ctlogs[0].public_key.to_pem()),
-        # No network but the instance's own: a look at the public trust root would fail.
-        "HTTPS_PROXY": "http://127.0.0.1:1",
-    }
-
-
-@pytest.fixture
-def repository(
-    instance: Running, ours: Ours, gitsign: str, trust: dict[str, str], tmp_path: Path
-) -> Repository:
+def repository(instance: Running, gitsign: str, tmp_path: Path) -> Iterator[Repository]:
     """A repository that signs with gitsign; `countermark git verify` works in it all the same."""
-    made = Repository.create(instance, tmp_path / "repository", **trust)
-    mirror, root = ours.tuf
-    done = made.run(gitsign, "initialize", "--mirror", mirror, "--root", root)
-    assert done.code == 0, done.err
+    home = {"HOME": str(tmp_path), "HTTPS_PROXY": NOWHERE}
+    made = Repository.create(instance, tmp_path / "repository", **home)
+    for client in ("gitsign", "cosign"):
+        done = made.countermark("trust", "install", "--for", client, "--url", instance.url)
+        assert done.code == 0, done.err
+    (variables,) = (instance.registry / "peers/gitsign").glob("*/env")
+    told = dict(re.findall(r"^export (\w+)='([^']*)'$", variables.read_text(), re.MULTILINE))
+    assert len(told) == 3
+    made = replace(made, environment=(*home.items(), *told.items()))
     made.git("config", "gpg.format", "x509")
     use(made, gitsign)
     made.git("config", "commit.gpgSign", "true")
-    return made
+    yield made
+    for client in ("gitsign", "cosign"):
+        made.countermark("trust", "uninstall", "--for", client, "--url", instance.url)
 
 
 def use(repository: Repository, program: str) -> None:
