@@ -168,44 +168,6 @@ def test_a_whole_statement_is_signed_as_it_is(
     assert done.code == OK, done.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ((), USAGE, "what is attested"),
-        (("--predicate", "p", "--type", "openvex"), USAGE, "about what"),
-        (("--predicate", "p", "--type", "nothing", "f"), USAGE, "no type of predicate"),
-        (("--predicate", "bad", "--type", "openvex", "f"), MALFORMED, "a key occurs twice"),
-        (("--predicate", "nan", "--type", "openvex", "f"), MALFORMED, "NaN is no JSON"),
-        (("--predicate", "list", "--type", "openvex", "f"), MALFORMED, "not a JSON object"),
-        (("--predicate", "p", "--type", "openvex", "f", "f2"), USAGE, "--bundle PATH"),
-        (("--predicate", "p", "--type", "vuln", "--subject", "a@sha256:00"), USAGE, "no subject"),
-        (("--statement", "p"), MALFORMED, "in-toto statement"),
-        (("--statement", "p", "f"), USAGE, "its own subjects"),
-    ],
-)
-def test_what_can_not_be_attested(
-    instance: Running,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    code: int,
-    said: str,
-) -> None:
-    for name, text in {
-        "p": "{}",
-        "bad": '{"a": 1, "a": 2}',
-        "nan": '{"a": NaN}',
-        "list": "[]",
-        "f": "f",
-        "f2": "f2",
-    }.items():
-        (tmp_path / name).write_text(text)
-    named = [str(tmp_path / word) if (tmp_path / word).exists() else word for word in arguments]
-    done = attest(instance, *named)
-    assert (done.code, said in done.err) == (code, True), done.err
-    assert not list(tmp_path.glob("*.sigstore.json"))
-
-
 # --- streams and sizes -------------------------------------------------------------------------
 
 MEASURED = """
@@ -234,13 +196,13 @@ def test_a_stream_is_signed(instance: Running, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
-@pytest.mark.parametrize("way", ["file", "stream"])
-def test_two_gigabytes_take_no_more_memory_than_two(
-    instance: Running, tmp_path: Path, way: str
+@pytest.mark.parametrize(("way", "size"), [("file", 2 * 1024**3), ("stream", 300 * 1024**2)])
+def test_gigabytes_take_no_more_memory_than_bytes(
+    instance: Running, tmp_path: Path, way: str, size: int
 ) -> None:
     big = tmp_path / "big"
     with big.open("wb") as made:
-        made.truncate(2 * 1024**3)  # a hole: no disk is used
+        made.truncate(size)  # a hole: no disk is used
     with big.open("rb") as stdin:
         done = subprocess.run(
             [
