@@ -10,8 +10,8 @@ parts had to be taken together.
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from countermark.client.trust.showing import Party, parties
 from countermark.client.trust.sources import Source
@@ -31,6 +31,12 @@ SUFFIX = ".sources.json"
 MEDIA_TYPE = "application/vnd.countermark.trusted-root-sources+json;version=0.1"
 MAX_NOTE_BYTES = 4 * MAX_TRUSTED_ROOT_BYTES
 _MAX_PARTS = 32
+_KINDS: Final = (
+    ("certificate_authorities", "CA"),
+    ("ctlogs", "CT log"),
+    ("tlogs", "log"),
+    ("timestamp_authorities", "timestamps"),
+)
 P = TypeVar("P")
 
 
@@ -165,14 +171,34 @@ class MergedRoot(Root):
                 raise  # what its own instance speaks against, no other part may save
             except VerificationError:
                 continue
-        name = f"{self.name}: several parts together ({self._log_parts(logs)})"
         lists = dict.fromkeys(data for part in self.parts for data in part.distrust)
-        together = Root(name, self.trusted_root, distrust=tuple(lists))
-        return together.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+        together = Root(self.name, self.trusted_root, distrust=tuple(lists))
+        evidence = together.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
 
-    def _log_parts(self, logs: set[bytes]) -> str:
-        found = [part.name for part in self.parts if logs & {log.log_id for log in part.root.tlogs}]
-        return f"log of {' and '.join(found)}" if found else "no log"
+        def holds(root: TrustedRoot) -> bool:
+            try:
+                together._replace(trusted_root=root).verify(
+                    bundle, artifact, policy, thresholds, witnesses=witnesses
+                )
+            except VerificationError:
+                return False
+            return True
+
+        return evidence._replace(root=f"{self.name}: {self._whose(holds)}")
+
+    def _whose(self, holds: Callable[[TrustedRoot], bool]) -> str:
+        """From which part the keys of each kind came, for what no part proves alone."""
+        found = []
+        for field, kind in _KINDS:
+            if holds(self.trusted_root._replace(**{field: ()})):
+                continue  # none is needed
+            alone = (
+                part.name
+                for part in self.parts
+                if holds(self.trusted_root._replace(**{field: getattr(part.root, field)}))
+            )
+            found.append(f"{kind} of {next(alone, 'several parts')}")
+        return ", ".join(found)
 
 
 def _text(value: object) -> str:
