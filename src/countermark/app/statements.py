@@ -8,6 +8,7 @@ from typing import Final
 from countermark.app.data_dir import DataDir
 from countermark.app.instance import InstanceConfig
 from countermark.app.keeper_wiring import Parts
+from countermark.app.key_store import create_online_key, load_online_key
 from countermark.app.keyring import KeyRing, read_passphrase
 from countermark.app.logs import open_log, personality_of, shard_of
 from countermark.app.messages import Logged, LogStatement
@@ -24,7 +25,7 @@ from countermark.core.rekor.shard import Shard
 from countermark.core.rekor.stored import stored_search_keys
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
-from countermark.drivers.keys.file import P256, create_key, load_signer
+from countermark.drivers.keys.file import P256
 from countermark.ports.clock import Clock
 from countermark.ports.signer import Signer
 from countermark.rpc.message import Handlers
@@ -62,7 +63,9 @@ def statement_signer(data_dir: DataDir, name: str, passphrase: bytes | None) -> 
         raise RequestRejected(f"key {name[:40]!r} signs no statements")
     secret = passphrase or read_passphrase(data_dir.keys_passphrase_file)
     file = data_dir.key_file(name)
-    return load_signer(file, secret) if file.exists() else create_key(file, P256, secret)
+    if file.exists():
+        return load_online_key(file, secret)
+    return create_online_key(file, P256, secret)
 
 
 async def log_file(data: bytes, signer: Signer, log: Log, shard: Shard) -> Logged:

@@ -64,3 +64,26 @@ def test_who_waits_is_told_when_there_will_be_no_application() -> None:
             assert (await asked).startswith(b"HTTP/1.1 503 ")
 
     run(scenario())
+
+
+def test_requests_wait_while_an_application_is_exchanged() -> None:
+    async def scenario() -> None:
+        front = Starting(patience_s=60)
+        front.begin(Application(health.routes(_nothing)))
+        async with served(front) as connect:
+            front.hold()
+            assert (await exchange(connect, _get(b"/readyz"))).startswith(b"HTTP/1.1 503 ")
+            asked = asyncio.create_task(exchange(connect, _get(b"/nowhere")))
+            await asyncio.sleep(0.05)
+            assert not asked.done()
+            front.resume()  # all is as before
+            assert (await asked).startswith(b"HTTP/1.1 404 ")
+            front.hold()
+            asked = asyncio.create_task(exchange(connect, _get(b"/nowhere")))
+            await asyncio.sleep(0.05)
+            front.begin(Application(health.routes(_nothing)))
+            assert (await asked).startswith(b"HTTP/1.1 404 ")
+            front.resume()  # nothing is held any more
+            assert (await exchange(connect, _get(b"/readyz"))).startswith(b"HTTP/1.1 200 ")
+
+    run(scenario())

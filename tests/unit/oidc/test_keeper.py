@@ -15,7 +15,13 @@ from countermark.core.identity.token import (
 )
 from countermark.core.wire.oauth import OUT_OF_BAND, access_token_hash
 from countermark.core.wire.oidc import jwks
-from countermark.oidc.keeper import DEVELOPMENT_CLAIM, TOKEN_LIFETIME_S, LoginKeeper, check_email
+from countermark.oidc.keeper import (
+    DEVELOPMENT_CLAIM,
+    TOKEN_LIFETIME_S,
+    LoginKeeper,
+    OtherKey,
+    check_email,
+)
 from countermark.oidc.messages import (
     FetchKeys,
     GrantCode,
@@ -223,3 +229,12 @@ def test_secrets_do_not_show_when_messages_are_logged() -> None:
         assert "secret" not in repr(message)
     token = with_signature(message_to_sign({}, algorithm="RS256", key_id="k"), b"sign")
     assert token.rpartition(".")[2] not in repr(parse_token(token))
+
+
+def test_keys_of_a_rotation_are_shown_while_their_tokens_are_good(issuer: EmbeddedIssuer) -> None:
+    own = issuer.signer.public_key.spki
+    now_ms = issuer.clock.now_ms()
+    issuer.login.publish([OtherKey(b"old", now_ms), OtherKey(b"older", now_ms + 1)])
+    assert call(issuer, FetchKeys()).spkis == (own, b"older")
+    issuer.login.publish([OtherKey(own), OtherKey(b"next")])
+    assert call(issuer, FetchKeys()).spkis == (own, b"next")

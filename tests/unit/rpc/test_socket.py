@@ -129,6 +129,76 @@ async def _restart(address: KeeperAddress) -> None:
             assert (await waiting).data == b"waiting"
 
 
+async def _planned_restart(address: KeeperAddress) -> None:
+    """What a keeper that restarts did not take is sent again to the next one, once."""
+    first = KeeperServer(_HANDLERS)
+    running = asyncio.create_task(first.run(address.listen()))
+    async with _connected(address) as keeper:
+        begun = asyncio.create_task(keeper.call(Echo(b"begun", 0.2)))
+        await asyncio.sleep(0.05)
+        first.stop(restarting=True)
+        late = [asyncio.create_task(keeper.call(Echo(b"%d" % n))) for n in range(3)]
+        assert (await begun).data == b"begun"
+        await running
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in late)
+        async with _served(address):
+            assert [(await task).data for task in late] == [b"0", b"1", b"2"]
+
+
+async def _stopping_is_no_restart(address: KeeperAddress) -> None:
+    server = KeeperServer(_HANDLERS)
+    running = asyncio.create_task(server.run(address.listen()))
+    async with _connected(address) as keeper:
+        begun = asyncio.create_task(keeper.call(Echo(b"begun", 0.1)))
+        await asyncio.sleep(0.05)
+        server.stop()
+        with pytest.raises(Unavailable, match="is stopping"):
+            await keeper.call(Echo(b"late"))
+        assert (await begun).data == b"begun"
+    await running
+
+
+async def _restart_without_successor(address: KeeperAddress) -> None:
+    server = KeeperServer(_HANDLERS)
+    running = asyncio.create_task(server.run(address.listen()))
+    async with _connected(address, patience_s=0.1) as keeper:
+        begun = asyncio.create_task(keeper.call(Echo(b"begun", 0.05)))
+        await asyncio.sleep(0.02)
+        server.stop(restarting=True)
+        with pytest.raises(Unavailable, match="not there"):
+            await keeper.call(Echo(b"late"))
+        await begun
+    await running
+
+
+async def _another_keeper_that_does_not_fit(address: KeeperAddress) -> None:
+    """A connection is given up if what its user knows is old; who waits is told."""
+    fits = True
+    seen: list[str] = []
+    keeper = RemoteKeeper(
+        address.path,
+        still_fits=lambda: fits,
+        on_loss=lambda: seen.append("loss"),
+        on_return=lambda: seen.append("return"),
+    )
+    running = asyncio.create_task(keeper.run())
+    for _ in range(2):
+        async with _served(address):
+            assert (await keeper.call(Echo(b"x"))).data == b"x"
+        await asyncio.sleep(0.05)
+    fits = False
+    waiting = asyncio.create_task(keeper.call(Echo(b"waiting")))
+    await asyncio.sleep(0.05)
+    async with _served(address):
+        with pytest.raises(Unavailable, match="other logs now"):
+            await waiting
+        await running
+        with pytest.raises(Unavailable, match="other logs now"):
+            await keeper.call(Echo(b"later"))
+    assert seen == ["return", "loss", "return", "loss"]
+
+
 async def _no_keeper(address: KeeperAddress) -> None:
     async with _connected(address, patience_s=0.05) as keeper:
         with pytest.raises(Unavailable, match="not there"):
@@ -177,6 +247,10 @@ async def _a_broken_worker_is_cut_off(address: KeeperAddress) -> None:
         _calls_overlap_and_errors_cross,
         _large_messages,
         _restart,
+        _planned_restart,
+        _stopping_is_no_restart,
+        _restart_without_successor,
+        _another_keeper_that_does_not_fit,
         _no_keeper,
         _stop_answers_first,
         _too_much_in_flight,
