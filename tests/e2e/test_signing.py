@@ -348,6 +348,26 @@ def test_a_spooled_signature_that_would_not_verify_is_not_written(
     assert spool(instance, "drop", "../../x").code == USAGE
 
 
+def test_statements_and_managed_keys_wait_too(
+    instance: Running, file: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    config = services(instance, tmp_path, rekorTlogUrls=[service(f"http://localhost:{port}", "")])
+    (tmp_path / "p").write_text("{}")
+    secret = {"COUNTERMARK_PASSWORD": "correct horse"}
+    key = str(tmp_path / "release")
+    assert instance.countermark("key", "generate", key, **secret).code == OK
+    shared = ("--spool", "--trust-config", str(config), "--key", f"{key}.key", str(file))
+    for command in (("sign",), ("attest", "--type", "vuln", "--predicate", str(tmp_path / "p"))):
+        done = instance.countermark(*command, *shared, **secret)
+        assert (done.code, "spooled" in done.out) == (OK, True), done.err
+    with forwarding(port, instance.url):
+        assert spool(instance, "flush").code == OK
+    by_key = ("verify", "--key", f"{key}.pub", "--trust-config", str(config), str(file))
+    assert instance.countermark(*by_key).code == OK
+    assert instance.countermark(*by_key, "--type", "vuln").code == OK
+
+
 def test_without_a_timestamp_nothing_is_spooled(
     instance: Running, file: Path, tmp_path: Path
 ) -> None:
