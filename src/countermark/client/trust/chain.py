@@ -20,6 +20,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 from tuf.api.serialization import DeserializationError
 
+from countermark.client.transport import printable
 from countermark.core.errors import FormatError, VerificationError
 
 TRUSTED_ROOT = "trusted_root.json"
@@ -107,7 +108,7 @@ def verify_kept(pinned: bytes, kept: Kept, seen: Versions | None = None) -> Chec
                 raise VerificationError(f"{name} is no target of the repository")
             targets.targets[name].verify_length_and_hashes(data)
     except RepositoryError as error:
-        raise VerificationError(f"kept TUF metadata does not hold: {error}") from error
+        raise VerificationError(f"kept TUF metadata does not hold: {_brief(error)}") from error
     versions = Versions(newest.version, timestamp.version, snapshot.version, targets.version)
     if seen is not None:
         _check_not_older(versions, seen, roots)
@@ -146,8 +147,13 @@ def _read(data: bytes, kind: type[T], root: Root | None) -> T:
     except DeserializationError as error:
         raise FormatError(what, "is no metadata that can be read") from error
     except RepositoryError as error:
-        raise VerificationError(f"{what} metadata is not signed as it must be: {error}") from error
+        raise VerificationError(f"{what} is not signed as it must be: {_brief(error)}") from error
     return part
+
+
+def _brief(error: RepositoryError) -> str:
+    """python-tuf's words, which repeat what was read, as one short line."""
+    return printable(str(error))
 
 
 def _check_not_older(versions: Versions, seen: Versions, roots: list[Root]) -> None:
