@@ -93,7 +93,8 @@ def fetch(
             return use_kept(now_known)
         seen = Versions(*state.versions) if state else None
         old = _usable_kept(url, pin, seen) if same_pin else None
-        _note_attempt(url)
+        if record is not None:
+            _note_attempt(url)
         fetcher, source = source_of(address, mirror, total_s)
         name = os.path.basename(kept_path(url)).removesuffix(".json")
         kept = update(folder, name, pin, old, source, fetcher)

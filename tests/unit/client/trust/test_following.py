@@ -287,3 +287,13 @@ def test_a_registry_whose_state_is_damaged(known: Followed, home: Path) -> None:
 def test_forgotten_instances_are_found_no_more(known: Followed) -> None:
     update_instances(lambda records: [])
     assert find_record(known.record.url) is None
+
+
+def test_a_first_fetch_that_fails_leaves_no_registry(
+    repository: Repository, mirror: Mirror, home: Path
+) -> None:
+    mirror.files.pop("timestamp.json")
+    with pytest.raises(UpstreamDown):
+        fetch(mirror.url, pin=repository.first_root)
+    assert not (home / "instances.json").exists()
+    assert [path.suffix for path in (home / "tuf").iterdir()] == [".lock"]
