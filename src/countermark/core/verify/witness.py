@@ -15,7 +15,8 @@ asks for. Policies are the text of C2SP tlog-policy::
     # a witness, a group, or none
     quorum   G
 
-Cosignatures are those of C2SP tlog-cosignature for Ed25519.
+Cosignatures are those of C2SP tlog-cosignature: Ed25519 over the whole checkpoint with a time, and
+ML-DSA-44 over witness, origin, size and root, with a time or without.
 """
 
 import hashlib
@@ -26,9 +27,15 @@ from typing import NamedTuple
 
 from countermark.core.bundle.bundle import TransparencyLogEntry
 from countermark.core.bundle.trusted_root import TransparencyLog
+from countermark.core.crypto import der
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import from_base64, from_utf8
-from countermark.core.errors import FormatError, InclusionInvalid, SignatureInvalid
+from countermark.core.errors import (
+    AlgorithmRefused,
+    FormatError,
+    InclusionInvalid,
+    SignatureInvalid,
+)
 from countermark.core.tlog.checkpoint import Checkpoint
 from countermark.core.tlog.note import ED25519, NoteKey, SignedNote, check_name
 from countermark.core.verify.evidence import Check
@@ -38,15 +45,19 @@ from countermark.core.verify.words import utc
 MAX_POLICY_BYTES = 64 * 1024
 _MAX_LINES, _MAX_NAMES = 1024, 256
 _WHAT = "witness policy"
-_COSIGNATURE_V1 = 0x04
-_TIME_BYTES, _SIGNATURE_BYTES = 8, 64
+_COSIGNATURE_V1, _COSIGNATURE_ML_DSA_44 = 0x04, 0x06
+_TIME_BYTES = 8
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SPKI_ED25519 = bytes.fromhex("302a300506032b6570032100")
+_ML_DSA_44 = der.sequence(der.oid("2.16.840.1.101.3.4.3.17"))
+_SIGNATURE_BYTES = {"PKIX_ED25519": 64, "ML_DSA_44": 2420}
+_KEY_BYTES = {ED25519: 32, _COSIGNATURE_V1: 32, _COSIGNATURE_ML_DSA_44: 1312}
 _LAST_SECOND = 253402300799
 NONE = "none"
 
 
 class Witness(NamedTuple):
-    """A witness's key: the name on its lines, their 4-byte hint, and the Ed25519 key."""
+    """A witness's key: the name on its lines, their 4-byte hint, and the key itself."""
 
     name: str
     key_hash: bytes
@@ -61,10 +72,10 @@ class Group(NamedTuple):
 
 
 class Cosignature(NamedTuple):
-    """A witness of the policy that cosigned, and when it says it did."""
+    """A witness of the policy that cosigned, and when it says it did; None if it does not."""
 
     witness: str
-    time: datetime
+    time: datetime | None
 
 
 class WitnessPolicy(NamedTuple):
@@ -87,17 +98,20 @@ class WitnessPolicy(NamedTuple):
         """Read a policy. Raises FormatError naming the line."""
         if len(data) > MAX_POLICY_BYTES:
             raise FormatError(_WHAT, f"is larger than {MAX_POLICY_BYTES} bytes")
-        lines = from_utf8(data, _WHAT).split("\n")
+        text = from_utf8(data, _WHAT)
+        if _CONTROL.search(text):
+            raise FormatError(_WHAT, "holds control characters other than tabs and newlines")
+        lines = text.split("\n")
         if len(lines) > _MAX_LINES:
             raise FormatError(_WHAT, f"has more than {_MAX_LINES} lines")
         reader = _Reader()
         for number, line in enumerate(lines, 1):
-            fields = [word for word in re.split("[ \t]", line.removesuffix("\r")) if word]
+            fields = [word for word in re.split("[ \t]", line) if word]
             if not fields or fields[0].startswith("#"):
                 continue
             try:
                 reader.line(fields)
-            except FormatError as error:
+            except (FormatError, AlgorithmRefused) as error:
                 raise FormatError(_WHAT, f"line {number}: {error}") from error
         return reader.policy()
 
@@ -110,12 +124,13 @@ class WitnessPolicy(NamedTuple):
         found: list[Cosignature] = []
         for own_name, witness in self.witnesses.items():
             times = [
-                _verify(line.signature, note.text, witness)
+                _verify(line.signature, note, witness)
                 for line in note.signatures
                 if (line.name, line.key_hash) == (witness.name, witness.key_hash)
             ]
             if times:
-                found.append(Cosignature(own_name, max(times)))
+                stated = [time for time in times if time is not None]
+                found.append(Cosignature(own_name, max(stated, default=None)))
         return found
 
     def satisfied(self, cosigned: Sequence[str]) -> bool:
@@ -138,7 +153,10 @@ class WitnessPolicy(NamedTuple):
         cosigned = self.cosignatures(note)
         if not self.satisfied([item.witness for item in cosigned]):
             return None
-        told = ", ".join(f"{item.witness} at {utc(item.time)}" for item in cosigned)
+        told = ", ".join(
+            f"{item.witness} at {utc(item.time)}" if item.time else item.witness
+            for item in cosigned
+        )
         return Check(
             "witness",
             f"{len(cosigned)} cosigned the checkpoint of {log.base_url}",
@@ -182,20 +200,36 @@ def _note_of(entry: TransparencyLogEntry) -> SignedNote | None:
     return SignedNote.parse(proof.checkpoint.encode("utf-8"))
 
 
-def _verify(line: bytes, text: bytes, witness: Witness) -> datetime:
-    time = int.from_bytes(line[:_TIME_BYTES])
-    if len(line) != _TIME_BYTES + _SIGNATURE_BYTES or time > _LAST_SECOND:
+def _verify(line: bytes, note: SignedNote, witness: Witness) -> datetime | None:
+    time, signature = int.from_bytes(line[:_TIME_BYTES]), line[_TIME_BYTES:]
+    kind = witness.public_key.details
+    if len(signature) != _SIGNATURE_BYTES[kind] or time > _LAST_SECOND:
         raise InclusionInvalid(f"a cosignature under the name {witness.name} is malformed")
-    message = b"cosignature/v1\ntime %d\n" % time + text
+    if kind == "ML_DSA_44":
+        message = _message_ml_dsa(witness.name, time, Checkpoint.parse(note.text))
+    else:
+        message = b"cosignature/v1\ntime %d\n" % time + note.text
     try:
-        witness.public_key.verify(line[_TIME_BYTES:], message, "cosignature")
+        witness.public_key.verify(signature, message, "cosignature")
     except SignatureInvalid as error:
         raise InclusionInvalid(
             f"a cosignature under the name {witness.name} does not verify",
             found=f"a line of {witness.name} {witness.key_hash.hex()}",
             expected=f"a signature by key sha256:{witness.public_key.key_id.hex()}",
         ) from error
+    if not time and kind == "ML_DSA_44":
+        return None  # of this kind, zero says nothing
     return datetime.fromtimestamp(time, UTC)
+
+
+def _message_ml_dsa(name: str, time: int, checkpoint: Checkpoint) -> bytes:
+    names = [text.encode("utf-8") for text in (name, checkpoint.origin)]
+    if max(map(len, names)) > 255:
+        raise InclusionInvalid("names of more than 255 bytes cannot be cosigned")
+    cosigner, origin = (bytes((len(text),)) + text for text in names)
+    size = checkpoint.tree_size.to_bytes(8)
+    whole = cosigner + time.to_bytes(8) + origin + bytes(8) + size
+    return b"subtree/v1\n\0" + whole + checkpoint.root_hash
 
 
 class _Reader:
@@ -233,6 +267,8 @@ class _Reader:
 
     def _log(self, text: str) -> None:
         key = NoteKey.parse(text)
+        if any(key.public_key == known.public_key for known in self.logs):
+            raise FormatError("log", "has the key of another one")
         if len(self.logs) == _MAX_NAMES:
             raise FormatError("log", f"stands there more than {_MAX_NAMES} times")
         self.logs.append(key)
@@ -278,13 +314,18 @@ def _parse_key(text: str) -> Witness:
     hint, _, encoded = rest.partition("+")
     check_name(name)
     data = from_base64(encoded, "witness key")
-    if len(data) != 33 or data[0] not in (ED25519, _COSIGNATURE_V1):
-        raise FormatError("witness key", "is not an Ed25519 key")
+    kind, raw = data[0] if data else 0, data[1:]
+    if len(raw) != _KEY_BYTES.get(kind, -1):
+        raise FormatError("witness key", "is neither an Ed25519 nor an ML-DSA-44 key")
 
     def key_hash(kind: int) -> bytes:
-        return hashlib.sha256(f"{name}\n".encode() + bytes((kind,)) + data[1:]).digest()[:4]
+        return hashlib.sha256(f"{name}\n".encode() + bytes((kind,)) + raw).digest()[:4]
 
-    if hint != key_hash(data[0]).hex():
+    if hint != key_hash(kind).hex():
         raise FormatError("witness key", "has a hash that is not the key's")
-    key = PublicKey.from_spki(_SPKI_ED25519 + data[1:], "witness key")
+    if kind == _COSIGNATURE_ML_DSA_44:
+        spki = der.sequence(_ML_DSA_44, der.bit_string(raw))
+        key = PublicKey.from_spki(spki, "witness key", registry=True)
+        return Witness(name, key_hash(kind), key)
+    key = PublicKey.from_spki(_SPKI_ED25519 + raw, "witness key")
     return Witness(name, key_hash(_COSIGNATURE_V1), key)

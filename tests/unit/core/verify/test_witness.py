@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Witness policies: how they are read, and which checkpoints satisfy them."""
 
+import hashlib
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.errors import FormatError, InclusionInvalid
@@ -155,6 +159,13 @@ def test_the_cosignatures_of_the_staging_log() -> None:
         trusted.cosignatures(note._replace(text=note.text + b"more\n"))
 
 
+def vkey(name: str, kind: int, raw: bytes) -> str:
+    typed = bytes((kind,)) + raw
+    digest = hashlib.sha256(f"{name}\n".encode() + typed).hexdigest()
+    return f"{name}+{digest[:8]}+{b64(typed)}"
+
+
+SMALL = vkey("small.example", 4, bytes((1,)) + bytes(31))
 MALFORMED = {
     "nothing": ("", "names no quorum"),
     "two quorums": ("quorum none\nquorum none\n", "line 2: quorum: is said twice"),
@@ -179,7 +190,7 @@ MALFORMED = {
         f"witness A {ONE.vkey().replace('one', 'two')}\nquorum A\n", "hash that is not",
     ),
     "a key of another kind": (
-        f"witness A x+00000000+{b64(bytes((2,)) + bytes(32))}\nquorum A\n", "not an Ed25519 key",
+        f"witness A x+00000000+{b64(bytes((2,)) + bytes(32))}\nquorum A\n", "neither an Ed25519",
     ),
     "no key": ("witness A x\nquorum A\n", "witness key"),
     "an ECDSA log": (
@@ -187,8 +198,16 @@ MALFORMED = {
     ),
     "an unknown word": ("trust me\nquorum none\n", "no line of a policy"),
     "a remark behind": (f"{WITNESSES}quorum A # please\n", "no line of a policy"),
+    "one log twice": (
+        f"log {LOG_VKEY}\nlog {LOG_VKEY}\nquorum none\n", "log: has the key of another",
+    ),
+    "a carriage return": ("quorum none\r\n", "control characters"),
+    "an Ed25519 key of small order": (f"witness A {SMALL}\nquorum A\n", "small order"),
     "too many lines": ("\n" * 2000 + "quorum none\n", "more than 1024 lines"),
     "not text": ("", "UTF-8"),
+    "an ML-DSA key cut short": (
+        f"witness A x+00000000+{b64(bytes((6,)) + bytes(1311))}\nquorum A\n", "neither an Ed25519",
+    ),
 }  # fmt: skip
 
 
@@ -200,7 +219,49 @@ def test_what_is_no_policy_is_refused_whole(text: str, why: str) -> None:
 
 
 def test_remarks_blank_lines_tabs_and_urls_are_passed_over() -> None:
-    text = f"# hello\r\n\r\n\twitness\tA  {ONE.vkey()}  https://one.example/\r\n \nquorum A"
+    text = f"# hello\n\n\twitness\tA  {ONE.vkey()}  https://one.example/\n \n  # é\nquorum A"
     assert list(policy(text).witnesses) == ["A"]
     with pytest.raises(FormatError, match="is larger than"):
         WitnessPolicy.parse(b"#" * 70_000)
+
+
+def ml_dsa_line(private: Any, name: str, checkpoint: str, time: int, signed_by: str = "") -> str:
+    """A cosignature of C2SP tlog-cosignature for ML-DSA-44, as its structures say."""
+    origin, size, root = checkpoint.split("\n")[:3]
+    cosigner, log = (signed_by or name).encode(), origin.encode()
+    message = b"subtree/v1\n\0" + bytes((len(cosigner),)) + cosigner + time.to_bytes(8)
+    message += bytes((len(log),)) + log + bytes(8) + int(size).to_bytes(8) + b64decode(root)
+    raw = private.public_key().public_bytes_raw()
+    hint = hashlib.sha256(f"{name}\n\x06".encode() + raw).digest()[:4]
+    return f"— {name} {b64(hint + time.to_bytes(8) + private.sign(message))}\n"
+
+
+def test_witnesses_with_ml_dsa() -> None:
+    mldsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.mldsa")
+    try:
+        private = mldsa.MLDSA44PrivateKey.generate()
+    except UnsupportedAlgorithm:
+        pytest.skip("this build of cryptography has no ML-DSA")
+    name, raw = "pq.example", private.public_key().public_bytes_raw()
+    text = f"{WITNESSES}witness P {vkey(name, 6, raw)}\ngroup G 2 A P\nquorum G\n"
+    bundle = cosigned(FORGE.bundle(log="v2"), ONE)
+    checkpoint = checkpoint_of(bundle)
+    seconds = int(NOW.timestamp())
+    for time, told in ((seconds, "P at 2026-03-04 05:06:07 UTC"), (0, ", P")):
+        line = ml_dsa_line(private, name, checkpoint, time)
+        evidence = check(with_checkpoint(bundle, checkpoint + line), text)
+        (found,) = [item for item in evidence.checks if item.name == "witness"]
+        assert found.found.endswith(told)
+    other = checkpoint_of(FORGE.bundle(log="v2"))
+    for lie in (
+        ml_dsa_line(private, name, checkpoint, seconds, signed_by="other.example"),
+        ml_dsa_line(private, name, other, seconds),
+        ml_dsa_line(private, name, checkpoint.replace("\n7\n", "\n8\n"), seconds),
+        ml_dsa_line(private, name, f"x{checkpoint}", seconds),
+    ):
+        with pytest.raises(InclusionInvalid, match="does not verify"):
+            check(with_checkpoint(bundle, checkpoint + lie), text)
+    hint = b64decode(ml_dsa_line(private, name, checkpoint, 0).split(" ")[2])[:4]
+    ed25519 = f"— {name} {b64(hint + bytes(72))}\n"
+    with pytest.raises(InclusionInvalid, match="malformed"):
+        check(with_checkpoint(bundle, checkpoint + ed25519), text)
