@@ -21,6 +21,7 @@ from countermark.core.errors import (
     FormatError,
     RequestRejected,
     SettingsError,
+    UpstreamDown,
     VerificationError,
 )
 from tests.support.tuf_mirror import (
