@@ -49,6 +49,8 @@ def login(
     """
     output = Output(as_json=as_json)
     try:
+        if device and email:
+            raise RequestRejected("who you are is said in more than one way: --device asks you")
         chosen = choose_instance(choice_from(instance))
         if forget:
             return _forget(chosen, output)

@@ -165,6 +165,8 @@ def keyless_signer(
         return key_signer(chosen, reference, asking(passphrase_file), timeout_s=timeout_s)
     if passphrase_file:
         raise RequestRejected("a passphrase is of no use without --key")
+    if device and (token_file or email):
+        raise RequestRejected("who signs is said in more than one way: --device asks a person")
     transport = Transport()
     token = read_token(token_file) if token_file else ""
     identity = find_identity(

@@ -113,8 +113,11 @@ def find_identity(
         environ: the environment, where tokens of CI systems are found.
         timeout_s: how long token services may take; a person may take longer.
     """
-    budgeted = transport.until(Deadline.after(timeout_s))
-    text = _find(instance, budgeted, token=token, email=email, environ=environ)
+    asked_for_code = prompts is not None and prompts.device == "only" and not (token or email)
+    text = ""
+    if not asked_for_code:  # whoever asked for it is not to sign as the machine
+        budgeted = transport.until(Deadline.after(timeout_s))
+        text = _find(instance, budgeted, token=token, email=email, environ=environ)
     if not text:
         if prompts is None:
             raise _nobody(instance, environ)

@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 
 from countermark.client.choice import Instance
+from countermark.client.device import ToShow
 from countermark.client.identity import IdentityToken, Prompts, find_identity
 from countermark.client.logins import forget_email, load_email, save_email
 from countermark.client.transport import Transport
 from countermark.core.bundle.signing_config import Service, SigningConfig
 from countermark.core.bundle.trusted_root import TrustedRoot
-from countermark.core.errors import FormatError, RequestRejected, SettingsError, TokenRejected
+from countermark.core.errors import (
+    FormatError,
+    RequestRejected,
+    SettingsError,
+    TokenRejected,
+    UpstreamDown,
+)
 from countermark.core.wire.oidc import TokenReply
 from tests.support.issuer import LocalIssuer
 from tests.support.scripted_server import scripted
@@ -206,6 +213,51 @@ def test_a_provider_that_describes_another_one_is_not_used(
         with pytest.raises(FormatError, match="describes another issuer"):
             find_identity(remote(server.url), transport, prompts=prompts, environ=NOTHING)
         transport.close()
+
+
+def test_who_asks_for_a_device_code_does_not_sign_as_the_machine(
+    transport: Transport, issuer: LocalIssuer
+) -> None:
+    """Neither the CI system's token nor a remembered address stands in for the person."""
+    told: list[ToShow] = []
+    before = len(issuer.requests)
+    prompts = Prompts(lambda _: False, lambda _: "", told.append, "only")
+    with scripted((500, {}, b"")) as server:
+        with pytest.raises(UpstreamDown, match=f"identity provider at {server.url}"):
+            find_identity(
+                remote(server.url), transport, prompts=prompts, environ=issuer.environment()
+            )
+        transport.close()
+    assert server.asked[0].path.endswith("/openid-configuration")
+    assert len(issuer.requests) == before
+
+
+@pytest.mark.parametrize(("offers", "path"), [(True, "/device"), (False, "")])
+def test_without_a_display_a_device_code_is_used_where_it_is_offered(
+    transport: Transport, offers: bool, path: str
+) -> None:
+    typed: list[str] = []
+
+    def ask(address: str) -> str:
+        typed.append(address)
+        return "code"
+
+    prompts = Prompts(lambda _: False, ask, lambda _: None, "offered")
+    with scripted((200, {}, b"")) as server:
+        discovery = {
+            "issuer": server.url,
+            "jwks_uri": f"{server.url}/jwks",
+            "authorization_endpoint": f"{server.url}/auth",
+            "token_endpoint": f"{server.url}/token",
+            "device_authorization_endpoint": f"{server.url}/device" if offers else "",
+        }
+        found: tuple[int, dict[str, str], bytes] = (200, {}, json.dumps(discovery).encode())
+        server.answers = [found, found, (400, {}, b'{"error": "over"}')]
+        with pytest.raises(TokenRejected, match="the login was refused"):
+            find_identity(remote(server.url), transport, prompts=prompts, environ=NOTHING)
+        transport.close()
+    assert server.asked[-1].path == (path or "/token")
+    assert bool(typed) is not offers
 
 
 def test_logins_are_kept_apart_and_private(home: Path) -> None:
