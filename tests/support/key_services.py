@@ -14,6 +14,7 @@ from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -37,6 +38,11 @@ _CURVES = {
     "secp521r1": ("P-521", "512"),
 }
 _VAULT_TYPES = {"P-256": "ecdsa-p256", "P-384": "ecdsa-p384", "P-521": "ecdsa-p521"}
+
+
+@lru_cache(maxsize=1)
+def _client_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
 
 
 class Refused(Exception):
@@ -69,9 +75,7 @@ class Services:
     hold_s: float = 0
     odd: dict[str, Any] | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
-    client_key: rsa.RSAPrivateKey = field(
-        default_factory=lambda: rsa.generate_private_key(65537, 2048)
-    )
+    client_key: rsa.RSAPrivateKey = field(default_factory=_client_key)
     url: str = ""
 
     @property

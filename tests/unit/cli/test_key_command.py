@@ -16,6 +16,10 @@ from countermark.client.keys.asking import Asking
 from countermark.client.keys.key import KINDS
 from countermark.client.keys.reference import open_key
 from countermark.core.crypto.keys import PublicKey, decode_pem_blocks
+from tests.support.cheap_keys import cheap
+
+__all__ = ["cheap"]
+pytestmark = pytest.mark.usefixtures("cheap")
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,13 @@ from countermark.cli.verify_command import run
 from countermark.client.keys import files
 from countermark.client.keys.local import LocalKey
 from countermark.core.crypto.keys import PublicKey
+from tests.support.cheap_keys import cheap
 from tests.support.forge import ARTIFACT, Forge, Plan, sign_content
 from tests.support.key_services import VAULT_TOKEN, key_services
 from tests.support.made_certificates import CurveKey, public_pem
 
+__all__ = ["cheap"]
+pytestmark = pytest.mark.usefixtures("cheap")
 FORGE = Forge()
 KEYS = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
 TRUST = ("--trusted-root", "root.json")

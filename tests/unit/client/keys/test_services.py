@@ -7,6 +7,7 @@ The signatures are real ones; so are the libraries that say who asks.
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ KEYS: dict[str, Callable[[], Any]] = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa": cache(lambda: rsa.generate_private_key(65537, 2048)),
 }
 
 
