@@ -8,13 +8,13 @@ as it would be from somebody else's instance.
 import json
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.inside import inside
 from tests.support.matrix import Kind
 from tests.support.peers import ADA, BOB, TOOLS, Did, Ours, Recorder, installed, on_path
 from tests.support.running import Done, Running
@@ -41,7 +41,8 @@ class Person:
         return self.instance.run(*command, stdin=stdin, **changes, **NOWHERE, **environment)
 
     def countermark(self, *arguments: str) -> Done:
-        return self.run(sys.executable, "-m", "countermark", *arguments)
+        home = {"HOME": str(self.home), "COUNTERMARK_HOME": str(self.registry)}
+        return inside(self.instance, *arguments, **home, **NOWHERE)
 
     def trust(self, *arguments: str) -> Done:
         done = self.countermark("trust", *arguments)
