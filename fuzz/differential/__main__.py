@@ -12,10 +12,12 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 from fuzz.differential import certificates
-from fuzz.differential.bundles import bases, mutants
+from fuzz.differential.bundles import bases, ended, mutants
 from fuzz.differential.judge import judge
+from fuzz.differential.own import own
 from fuzz.differential.peers import sigstore_js, sigstore_python
 from fuzz.differential.rules import RULES, SPELLINGS, UNSIGNED
 
@@ -39,8 +41,12 @@ def main() -> int:
             if peer is not None
         ]
         print(f"beside {', '.join(peer.name for peer in peers) or 'nobody: install-peers'}")
+        temporary = Path(stack.enter_context(TemporaryDirectory()))
         found = bases(folder if folder.is_dir() else None)
+        found += stack.enter_context(own(temporary))
+        found += ended(found, temporary)
         outcome = judge(mutants(found, Random(options.seed), options.cases), peers)
+        encoded = certificates.certificates(found)
     print(
         f"{outcome.cases} bundles from {len(found)}, {outcome.accepted} accepted by us, "
         f"{outcome.agreed} agreed, {time.monotonic() - started:.0f} s"
@@ -50,16 +56,14 @@ def main() -> int:
         print(case.describe())
     started = time.monotonic()
     count = options.cases * _CERTIFICATES_A_CASE
-    read = certificates.judge(
-        certificates.mutants(certificates.certificates(found), Random(options.seed), count)
-    )
+    read = certificates.judge(certificates.mutants(encoded, Random(options.seed), count))
     print(
         f"{read.cases} certificates beside cryptography.x509, {read.accepted} read by us, "
         f"{time.monotonic() - started:.0f} s"
     )
     _table(read.explained, {rule.name for rule in certificates.RULES})
-    for data, what, own, other in read.unexplained[:50]:
-        print(f"{what}: {own} beside {other}\n  {data.hex()}")
+    for data, what, ours, other in read.unexplained[:50]:
+        print(f"{what}: {ours} beside {other}\n  {data.hex()}")
     differences = len(outcome.unexplained) + len(read.unexplained)
     if differences:
         print(f"{differences} differences without a rule", file=sys.stderr)

@@ -29,6 +29,8 @@ _BINARY = (
     "rawBytes", "signedTimestamp", "keyId", "signedEntryTimestamp", "rootHash", "canonicalizedBody",
     "digest", "signature", "payload", "sig",
 )  # fmt: skip
+_PARTIES = ("tlogs", "ctlogs", "certificateAuthorities", "timestampAuthorities")
+_LONG_AGO = {"start": "2019-01-01T00:00:00Z", "end": "2020-01-01T00:00:00Z"}
 Tree = dict[str, Any]
 
 
@@ -93,6 +95,23 @@ def published(folder: Path) -> list[Base]:
             )
         )
     return found
+
+
+def ended(found: Sequence[Base], folder: Path) -> list[Base]:
+    """Good bundles under roots that believed their logs or authorities only before they were made.
+
+    The roots are written to `folder`.
+    """
+    made: list[Base] = []
+    for base in found:
+        for kind in _PARTIES if not base.name.endswith("_fail") else ():
+            tree = json.loads(Path(base.root).read_text())
+            for party in tree.get(kind, ()):
+                party.get("publicKey", party)["validFor"] = _LONG_AGO
+            root = folder / f"{len(made)}.json"
+            root.write_text(json.dumps(tree))
+            made.append(base._replace(name=f"{base.name}-{kind}-ended_fail", root=str(root)))
+    return made
 
 
 def _text(path: Path, default: str) -> str:

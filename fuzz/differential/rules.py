@@ -50,6 +50,8 @@ _PROOF = (
 )
 _STAMP = r"^(a |the )?timestamp|^certificate in a timestamp|trusted parties say when"
 
+_WINDOW = r"^the trusted root limits |^0 trusted certificate logs vouch "
+
 # What we accept and a peer refuses, beyond spelling.
 RULES: tuple[Rule, ...] = (
     Rule("intoto-entries", (PYTHON,), True, "VerificationError", _INTOTO, lacks=True),
@@ -82,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     Rule("one-content", (JS,), False, "format", r": needs exactly one "),
     Rule("version-material", (JS,), False, "format", r": does not belong in a version"),
     Rule("coerced-types", (JS,), False, "format", r": (is|holds something that is) not (a J|t)"),
+    Rule("windows", _BOTH, False, ".*-(unproven|invalid)", _WINDOW),
     Rule("every-timestamp", _BOTH, False, "format|time-unproven|signature-invalid", _STAMP),
     Rule("certificate-der", (JS,), False, "format", r"^certificate: "),
     Rule("log-id", (PYTHON,), False, "format|inclusion-invalid", r"^(keyId|logId): |^no trusted"),

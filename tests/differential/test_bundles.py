@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from fuzz.differential import judge as judging
-from fuzz.differential.bundles import Base, Mutant, bases, mutants
+from fuzz.differential.bundles import Base, Mutant, bases, ended, mutants
 from fuzz.differential.certificates import RULES as X509_RULES
 from fuzz.differential.judge import Case, canonical, explain, judge, our_verdict, question_of
+from fuzz.differential.own import own
 from fuzz.differential.peers import Peer, Verdict, sigstore_js, sigstore_python
 from fuzz.differential.rules import JS, PYTHON, RULES, SPELLINGS, UNSIGNED
 from fuzz.differential.spelling import spellings
@@ -22,7 +23,7 @@ from tests.support.vectors import vectors_dir
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("differential")]
 PAGE = Path(__file__).parents[2] / "docs/reference/differences.md"
-SEED, CASES = 20261122, 220
+SEED, CASES = 20261122, 160
 BASES = {base.name: base for base in bases(vectors_dir())}
 Tree = dict[str, Any]
 
@@ -44,6 +45,27 @@ def test_every_difference_is_known(peers: list[Peer]) -> None:
     assert outcome.cases * 0.1 < outcome.accepted < outcome.cases * 0.8
     assert outcome.agreed > outcome.cases * 0.4
     assert len(outcome.explained) > 5
+
+
+def test_what_an_instance_of_ours_signs(peers: list[Peer], tmp_path: Path) -> None:
+    with own(tmp_path) as made:
+        outcome = judge(mutants(made, Random(SEED), 60), peers)
+        assert all(
+            judge([Mutant(base, "", base.data, base.artifact)], peers).agreed for base in made
+        )
+    assert not outcome.unexplained, "\n".join(map(Case.describe, outcome.unexplained))
+    assert outcome.accepted >= len(made)
+
+
+def test_keys_count_only_while_the_root_believes_them(peers: list[Peer], tmp_path: Path) -> None:
+    found = ended([base for base in BASES.values() if base.name.startswith("corpus/")], tmp_path)
+    outcome = judge([Mutant(base, "", base.data, base.artifact) for base in found], peers)
+    assert not outcome.unexplained, "\n".join(map(Case.describe, outcome.unexplained))
+    assert outcome.explained["windows"] > 10
+    # Without a timestamp there is no authority of timestamps to believe.
+    assert outcome.accepted == sum(
+        b"signedTimestamp" not in base.data for base in found if "timestampAuth" in base.name
+    )
 
 
 def test_the_page_explains_every_rule_and_no_other() -> None:
