@@ -2,17 +2,24 @@
 """Git itself, with `countermark-git` for its signing program and a real instance."""
 
 import base64
+import fcntl
 import os
+import pty
 import re
+import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
 
 from countermark.cli.exits import MALFORMED, NO_ARTIFACT, NO_SIGNATURE, NOT_PROVEN, OK, USAGE
 from tests.support.git import PROGRAM, Repository
 from tests.support.peers import ADA, BOB
-from tests.support.running import Running
+from tests.support.running import TIMEOUT_S, Running
 
 # A rebase of fifty takes half a minute: COUNTERMARK_REBASE=50 shows it.
 COMMITS = int(os.environ.get("COUNTERMARK_REBASE", "4"))
@@ -401,3 +408,59 @@ def test_one_login_is_enough_for_a_rebase(instance: Running, tmp_path: Path) -> 
     commits = repository.git("rev-list", "--skip=2", "HEAD").split()
     done = repository.countermark("git", "verify", "--json", *repository.expect(), *commits)
     assert (done.code, len(done.json["results"])) == (OK, COMMITS)
+
+
+# --- a person at a terminal ---------------------------------------------------------------------
+
+
+def approve(instance: Running, said: str) -> None:
+    """Do in a browser what the terminal asks for."""
+    address = re.search(rf"{re.escape(instance.issuer)}/device\?user_code=([A-Z-]+)", said)
+    assert address is not None, said
+    form = urlencode({"user_code": address[1], "email": ADA}).encode()
+    with urlopen(Request(f"{instance.issuer}/device", form, {"Origin": instance.url})) as page:
+        assert page.status == 200
+
+
+def read_until(terminal: int, words: str) -> str:
+    said, deadline = "", time.monotonic() + TIMEOUT_S
+    while words not in said and time.monotonic() < deadline:
+        said += os.read(terminal, 4096).decode()
+    return said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_code_is_shown_at_the_terminal(instance: Running, tmp_path: Path) -> None:
+    repository = Repository.create(instance, tmp_path / "repository")
+    done = repository.countermark("git", "setup", "--trust-config", str(instance.trust_config))
+    assert done.code == 0, done.err
+    leader, follower = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(follower, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [PROGRAM, "--status-fd=2", "-bsau", "Ada"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=repository.path,
+        env=instance.environment(),
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nx\n")
+        process.stdin.close()
+        process.stdin = None
+        approve(instance, read_until(leader, "shows this code"))
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(follower)
+        os.close(leader)
+    assert process.returncode == 0, err
+    assert out.startswith(b"-----BEGIN SIGNED MESSAGE-----\n")
+    assert [line.split()[1] for line in err.splitlines()] == [b"BEGIN_SIGNING", b"SIG_CREATED"]
