@@ -11,9 +11,13 @@ import pytest
 
 from countermark import DigestArtifact, Identity, Item, Outcome, Verifier
 from countermark.client.batch import MAX_WORKERS, in_order
+from countermark.client.verify import Root
+from countermark.core.distrust.document import DistrustList
+from countermark.core.distrust.subject import SignerName
 from countermark.core.errors import (
     AlgorithmRefused,
     CountermarkError,
+    Distrusted,
     FormatError,
     IdentityMismatch,
     NotFound,
@@ -23,6 +27,7 @@ from countermark.core.errors import (
     VerificationError,
 )
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
+from tests.support.made_certificates import NOW
 
 ME, BOB = Identity(NAME, ISSUER), Identity("bob@example.org", ISSUER)
 
@@ -136,6 +141,18 @@ def test_what_is_wrong_with_the_program_is_raised(verifier: Verifier, bundle: by
 
     with pytest.raises(ZeroDivisionError):
         list(verifier.verify_many([Item(ARTIFACT, bundle)], Broken()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_distrusted_is_refused_in_a_batch_too(
+    forge: Forge, bundle: bytes, workers: int
+) -> None:
+    empty = DistrustList.empty("https://somebody.example", NOW)
+    listed = empty.with_entry(SignerName(NAME, ISSUER), "the key leaked", "ada", NOW).serialize()
+    verifier = Verifier(Root("a root", forge.trusted_root(), distrust=(listed,)))
+    outcomes = list(verifier.verify_many([Item(ARTIFACT, bundle)] * 20, ME, workers=workers))
+    assert {type(outcome.error) for outcome in outcomes} == {Distrusted}
+    assert "the key leaked" in str(outcomes[-1].error)
 
 
 def _die(item: int) -> int:
