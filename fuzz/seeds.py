@@ -25,10 +25,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from countermark.app.instance import new_instance
 from countermark.client.spool import Waiting
 from countermark.client.spool import serialize as serialize_waiting
-from countermark.core.cms.entry import encode_entry
-from countermark.core.cms.write import git_signature, signed_attributes
 from countermark.core.crypto import der
-from countermark.core.crypto.keys import decode_pem
 from countermark.core.ct.leaf import CertificateEntry, TimestampedEntry, extra_data
 from countermark.core.ct.sct import parse_sct_list
 from countermark.core.ct.static_ct import (
@@ -46,8 +43,8 @@ from countermark.core.wire.device import DeviceStarted
 from countermark.core.wire.oauth import AuthorizationRequest, CodeExchange, code_challenge
 from countermark.core.wire.rekor_v1_requests import read_proposal
 from countermark.rpc import codec, framing
+from fuzz import git_seeds
 from fuzz.context import CORPUS
-from fuzz.targets.git import PAYLOAD as GIT_PAYLOAD
 from tests.support.authority import github_claims
 from tests.support.forge import ISSUER, NAME, Forge, statement
 from tests.support.made_certificates import NOW, path_of, root_of, spki, to_der
@@ -316,31 +313,13 @@ class _Maker:
         }
 
     def git_signature(self) -> Seeds:
-        attributes = signed_attributes(hashlib.sha256(GIT_PAYLOAD).digest(), NOW)
-        made = self.forge.bundle(artifact=attributes)
-        armoured = git_signature(attributes, made)
-        return {
-            "stamped.pem": armoured.encode(),
-            "stamped": decode_pem(armoured, "signature")[1],
-            "plain.pem": git_signature(attributes, made._replace(timestamps=())).encode(),
-        }
+        return git_seeds.signatures(self.forge)
 
     def git_entry(self) -> Seeds:
-        (entry,) = self.forge.bundle().tlog_entries
-        bare = entry._replace(inclusion_proof=None, inclusion_promise=b"")
-        return {"whole": encode_entry(entry), "bare": encode_entry(bare)}
+        return git_seeds.entries(self.forge)
 
     def git_object(self) -> Seeds:
-        armour = "-----BEGIN SIGNED MESSAGE-----\nMIIF\n-----END SIGNED MESSAGE-----\n"
-        folded = armour.rstrip().replace("\n", "\n ")
-        head = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 1 +0000\n"
-        tag = "object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag v1\n"
-        return {
-            "commit": f"{head}gpgsig {folded}\n\nmessage\n".encode(),
-            "sha256": f"{head}gpgsig-sha256 {folded}\n\nmessage\n".encode(),
-            "tag": f"{tag}tagger A <a@b> 1 +0000\n\nrelease\n{armour}".encode(),
-            "settings": b"countermark.identity\na@example.org\0countermark.cache\0",
-        }
+        return git_seeds.objects()
 
     def trusted_root(self) -> Seeds:
         return {"forged.json": self.forge.trusted_root().serialize()}
