@@ -3,8 +3,9 @@
 
 In cosign's order: GitHub Actions (and Forgejo), Buildkite, every system that puts a token into
 `SIGSTORE_ID_TOKEN` (GitLab's `id_tokens`, Codefresh), CircleCI, a file (Kubernetes' projected
-tokens, SPIFFE's helper), and Google Cloud (see `ambient_google`). A token is a bearer secret:
-requests for it go over https or stay on this machine, and nothing of it is ever shown.
+tokens, SPIFFE's helper), Google Cloud and a SPIFFE agent (modules of their own). A token is a
+bearer secret: requests for it go over https or stay on this machine, and nothing of it is ever
+shown.
 """
 
 import json
@@ -58,7 +59,7 @@ def ambient_token(
         audience: what it is to be meant for.
         transport: to ask for it.
         environ: the environment, which says where this runs.
-        clouds: whether a cloud's machine may speak for whoever works on it.
+        clouds: whether a cloud or an agent of the machine may speak for whoever works on it.
 
     Raises TokenRejected if there should be one but is not, UpstreamDown or RequestRejected if
     the service behind it does not do its part.
@@ -68,9 +69,11 @@ def ambient_token(
         if (token := ask(asked)) is not None:
             return token
     if clouds:
-        from countermark.client.ambient_google import google_token  # few are there
+        # Few are there.
+        from countermark.client.ambient_google import google_token
+        from countermark.client.ambient_spiffe import spiffe_token
 
-        return google_token(audience, transport, environ)
+        return google_token(audience, transport, environ) or spiffe_token(audience, environ)
     return None
 
 
@@ -82,8 +85,6 @@ def missing_token_hint(environ: Mapping[str, str]) -> str:
         return "give this job `id_tokens: {SIGSTORE_ID_TOKEN: {aud: sigstore}}`"
     if environ.get("CF_BUILD_ID"):
         return "add the step `obtain-oidc-id-token` with audience sigstore before this one"
-    if environ.get("SPIFFE_ENDPOINT_SOCKET"):
-        return f"have spiffe-helper write a JWT for sigstore, and name its file in {FILE_VARIABLE}"
     return ""
 
 

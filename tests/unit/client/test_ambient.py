@@ -3,7 +3,9 @@
 
 import json
 import os
+import socket
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from countermark.client.ambient import FILE_VARIABLE, ambient_token, missing_token_hint
 from countermark.client.ambient_google import google_token
+from countermark.client.ambient_spiffe import spiffe_token
 from countermark.client.transport import Reply, Transport
 from countermark.core.errors import (
     CountermarkError,
@@ -168,7 +171,6 @@ def test_a_file_that_holds_no_token(transport: Transport, tmp_path: Path) -> Non
         ({"GITHUB_ACTIONS": "true"}, "id-token: write"),
         ({"GITLAB_CI": "true"}, "aud: sigstore"),
         ({"CF_BUILD_ID": "1"}, "obtain-oidc-id-token"),
-        ({"SPIFFE_ENDPOINT_SOCKET": "unix:///x"}, "spiffe-helper"),
     ],
 )
 def test_what_to_do_about_a_missing_token(environ: dict[str, str], hint: str) -> None:
@@ -275,3 +277,48 @@ def test_on_a_cloud_ones_own_instance_is_not_given_the_clouds_name(transport: Tr
 def test_nothing_is_posted_beside_the_machine(transport: Transport) -> None:
     with pytest.raises(SettingsError, match="nothing is sent there"):
         transport.post("http://169.254.169.254/x", "the CA", b"token", content_type="a/b")
+
+
+# --- a SPIFFE agent; see interop/test_spiffe.py for one over a real HTTP/2 ------------------------
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8000", "/x", "unix:x", "unix://host/x", "x"])
+def test_agents_are_reached_by_unix_sockets_only(address: str) -> None:
+    with pytest.raises(SettingsError, match="no address of a Unix socket"):
+        spiffe_token("sigstore", {"SPIFFE_ENDPOINT_SOCKET": address})
+
+
+def test_an_agent_that_is_not_there(tmp_path: Path) -> None:
+    environ = {"SPIFFE_ENDPOINT_SOCKET": f"unix:{tmp_path}/none"}
+    with pytest.raises(UpstreamDown, match="gave no token: No such file"):
+        spiffe_token("sigstore", environ)
+    assert spiffe_token("sigstore", {}) is None
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 9])
+def test_an_agent_that_speaks_nonsense_or_nothing(tmp_path: Path, said: bytes) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(CountermarkError):
+            spiffe_token("sigstore", {"SPIFFE_ENDPOINT_SOCKET": f"unix://{path}"})
+        thread.join(5)
+
+
+def test_an_agent_that_hangs(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with pytest.raises(UpstreamDown, match="takes too long"):
+            spiffe_token("sigstore", {"SPIFFE_ENDPOINT_SOCKET": f"unix://{path}"}, wait_s=0.2)
