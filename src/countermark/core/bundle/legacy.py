@@ -24,6 +24,7 @@ from countermark.core.crypto.keys import decode_pem_blocks
 from countermark.core.ct.sct import SignedCertificateTimestamp
 from countermark.core.encoding import from_base64_lenient, from_hex, from_utf8
 from countermark.core.errors import FormatError
+from countermark.core.intoto.envelope import Envelope
 
 VERSION = "legacy"
 MAX_LEGACY_BYTES = 4 * 1024 * 1024
@@ -90,9 +91,11 @@ def _bundle(
 ) -> Bundle:
     if not signature:
         raise FormatError("signature", "is empty")
-    certificates = _certificates(verifier)
-    hint = None if certificates else ""
-    return Bundle(VERSION, certificates, hint, entries, stamps, _content(signature))
+    certificates, content = _certificates(verifier), _content(signature)
+    hint = None
+    if not certificates:  # nothing names the key but an envelope
+        hint = content.signatures[0].keyid if isinstance(content, Envelope) else ""
+    return Bundle(VERSION, certificates, hint, entries, stamps, content)
 
 
 def _content(signature: bytes) -> Content:

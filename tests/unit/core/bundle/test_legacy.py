@@ -22,13 +22,14 @@ from countermark.core.errors import (
     SignatureInvalid,
     TimeUnproven,
 )
+from countermark.core.intoto.envelope import Envelope
 from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import Identity
 from countermark.core.verify.verifier import Thresholds, verify
 from tests.support.attacks import FORGE, ME, ROOT, STRANGER
 from tests.support.every_key import bundle_of, kind_of
-from tests.support.forge import ARTIFACT, ISSUER, Forge
+from tests.support.forge import ARTIFACT, ISSUER, Forge, go_envelope
 from tests.support.made_certificates import NOW, b64, canonical, to_der
 from tests.support.old_cosign import certificate_pem, old_bundle, rekor_bundle, signature_of
 
@@ -156,6 +157,20 @@ def test_managed_keys() -> None:
             verify(bundle, artifact, ROOT, ME)
         with pytest.raises(InclusionInvalid, match="another signer"):
             verify(bundle, artifact, ROOT, kind_of("PKIX_ED25519_PH").key)
+
+
+def test_envelopes_that_name_their_key() -> None:
+    kind = kind_of("PKIX_ECDSA_P256_SHA_256")
+    logged = bundle_of(FORGE, kind, log="v1", envelope=True)
+    assert isinstance(logged.content, Envelope)
+    (signature,) = logged.content.signatures
+    named = logged.content._replace(signatures=(signature._replace(keyid="the key"),))
+    tree = json.loads(go_envelope(named, signature.sig))
+    tree["signatures"][0]["keyid"] = "the key"
+    bundle = from_parts(json.dumps(tree).encode())
+    assert (bundle.content, bundle.public_key_hint) == (named, "the key")
+    artifact, thresholds = BytesArtifact(ARTIFACT), Thresholds(unlogged=True)
+    assert verify(bundle, artifact, ROOT, kind.key, thresholds=thresholds).statement
 
 
 def test_the_identity_is_still_checked() -> None:

@@ -26,7 +26,7 @@ FORGE = Forge()
 EVERYTHING = FORGE.trusted_root()
 # An authority and a timestamper, and no log of any kind.
 ROOT = EVERYTHING._replace(tlogs=(), ctlogs=())
-UNLOGGED = Thresholds(unlogged=True)
+UNLOGGED, ME = Thresholds(unlogged=True), Identity(NAME, ISSUER)
 
 
 def stamped(envelope: bool = False, **changes: Any) -> Bundle:
@@ -87,6 +87,15 @@ def test_the_time_is_still_proven() -> None:
 def test_the_identity_is_still_checked() -> None:
     with pytest.raises(IdentityMismatch):
         check(stamped(), name="somebody@example.org")
+
+
+def test_more_certificate_logs_than_one_are_still_asked_for() -> None:
+    both = UNLOGGED._replace(scts=2)
+    with pytest.raises(SCTInvalid):
+        check(stamped(), thresholds=both)
+    bundle = stamped()._replace(certificates=FORGE.bundle(scts=2).certificates)
+    with pytest.raises(SCTInvalid, match="1 trusted certificate logs"):  # two of one operator
+        verify(bundle, BytesArtifact(ARTIFACT), EVERYTHING, ME, thresholds=both)
 
 
 def test_an_entry_that_is_there_is_still_checked() -> None:

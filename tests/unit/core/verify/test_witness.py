@@ -261,6 +261,15 @@ def test_witnesses_with_ml_dsa() -> None:
     ):
         with pytest.raises(InclusionInvalid, match="does not verify"):
             check(with_checkpoint(bundle, checkpoint + lie), text)
+    for length, good in ((255, True), (256, False)):
+        long = "x" * length
+        line = ml_dsa_line(private, long, checkpoint, 0, signed_by=long[:255])
+        only = f"witness L {vkey(long, 6, raw)}\nquorum L\n"
+        if good:
+            assert check(with_checkpoint(bundle, checkpoint + line), only)
+        else:
+            with pytest.raises(InclusionInvalid, match="more than 255 bytes"):
+                check(with_checkpoint(bundle, checkpoint + line), only)
     hint = b64decode(ml_dsa_line(private, name, checkpoint, 0).split(" ")[2])[:4]
     ed25519 = f"— {name} {b64(hint + bytes(72))}\n"
     with pytest.raises(InclusionInvalid, match="malformed"):
