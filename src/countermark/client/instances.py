@@ -121,7 +121,8 @@ def record_instance(
     """Add an instance or refresh its record; instances are told apart by URL and data directory.
 
     A second instance under a URL already taken does not replace the first, whose bundles stay
-    verifiable. Beyond 64 records the oldest are forgotten. What was followed through TUF still is,
+    verifiable. Beyond 64 records the oldest are forgotten,
+    those of this machine first. What was followed through TUF still is,
     if the start of it is the same.
     """
     record = InstanceRecord(
@@ -155,10 +156,12 @@ def update_instances(
 
 
 def _write(home: str, records: list[InstanceRecord]) -> None:
-    document = {
-        "version": _VERSION,
-        "instances": [_to_json(item) for item in records[:_MAX_RECORDS]],
-    }
+    kept = list(records)
+    while len(kept) > _MAX_RECORDS:
+        # Those of this machine first: they come back by themselves, a pin does not.
+        own = [place for place, record in enumerate(kept) if record.data_dir]
+        del kept[own[-1] if own else -1]
+    document = {"version": _VERSION, "instances": [_to_json(item) for item in kept]}
     text = json.dumps(document, indent=1, ensure_ascii=False)
     write_private_file(os.path.join(home, "instances.json"), text.encode("utf-8"))
 

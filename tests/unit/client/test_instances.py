@@ -63,6 +63,15 @@ def test_the_oldest_of_too_many_are_forgotten(tmp_path: Path) -> None:
     assert kept[0].data_dir.endswith("69")
 
 
+def test_instances_that_come_and_go_do_not_push_out_a_pinned_one(tmp_path: Path) -> None:
+    record("https://pinned.example", "")
+    for number in range(70):
+        record(URL, tmp_path / str(number))
+    kept = load_instances()
+    assert len(kept) == 64
+    assert [found.url for found in kept if not found.data_dir] == ["https://pinned.example"]
+
+
 def test_nobody_else_may_read_or_write_it(home: Path, tmp_path: Path) -> None:
     record(URL, tmp_path)
     assert (home / "instances.json").stat().st_mode & 0o777 == 0o600

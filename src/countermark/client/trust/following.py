@@ -10,7 +10,6 @@ each time it is used.
 import os
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from countermark.client.instances import InstanceRecord, TufState, load_instances, update_instances
@@ -240,9 +239,3 @@ def _store(new: InstanceRecord) -> None:
         return [new, *(record for record in records if record[:2] != new[:2])]
 
     update_instances(change)
-
-
-def expired_since(checked: Checked, now: datetime | None = None) -> datetime | None:
-    """When the kept metadata expired; None while it is current."""
-    now = now or datetime.now(UTC)
-    return checked.expires if checked.expires <= now else None

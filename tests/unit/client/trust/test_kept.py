@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is kept is checked each time, belongs to one user, and survives many processes."""
 
+import os
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from countermark.client.instances import load_instances
+from countermark.client.trust.chain import verify_kept
 from countermark.client.trust.following import (
     Followed,
     fetch,
     use_kept,
 )
-from countermark.client.trust.kept import kept_path
+from countermark.client.trust.kept import kept_path, read_kept
 from countermark.core.errors import (
     FormatError,
     NotFound,
@@ -185,3 +187,46 @@ def test_several_processes_at_once(
         ".json",
         ".lock",
     }
+
+
+def test_kept_files_of_different_states_are_not_believed(
+    repository: Repository, mirror: Mirror, known: Followed, trusted_root: bytes
+) -> None:
+    """Each is rightly signed: somebody put together what never was together."""
+    pin = repository.first_root
+    old = read_kept(mirror.url)
+    repository.rotate_root("root")
+    repository.publish({"trusted_root.json": changed(trusted_root)})
+    seen = fetch(mirror.url).checked.versions
+    new = read_kept(mirror.url)
+    assert old is not None
+    assert new is not None
+    assert verify_kept(pin, new, seen).versions == seen
+    for mixed, why in (
+        (new._replace(timestamp=old.timestamp), "not the one that the timestamp names"),
+        (new._replace(targets=old.targets), "not those that the snapshot names"),
+        (new._replace(files=old.files), "does not hold"),
+        (new._replace(files={"other.json": b"{}"}), "no target"),
+        (new._replace(timestamp=new.snapshot), "holds snapshot metadata"),
+        (new._replace(roots=()), "root 2 of the TUF repository was seen before"),
+        (new._replace(roots=(*new.roots, *new.roots)), "cannot follow"),
+        (old._replace(roots=new.roots), "went back"),
+    ):
+        with pytest.raises((VerificationError, FormatError), match=why):
+            verify_kept(pin, mixed, seen)
+
+
+def test_what_was_never_fetched_is_not_used(known: Followed) -> None:
+    with pytest.raises(NotFound, match="never fetched"):
+        use_kept(known.record._replace(tuf=None))
+    path = Path(kept_path(known.record.url))
+    path.write_text(path.read_text().replace('"version": 1', '"version": 2', 1))
+    with pytest.raises(FormatError, match="newer version"):
+        use_kept(known.record)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_folder_of_another_user_is_not_believed(mirror: Mirror, known: Followed) -> None:
+    os.chown(Path(kept_path(mirror.url)).parent, 65534, 65534)
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        use_kept(known.record)

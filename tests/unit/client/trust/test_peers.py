@@ -161,6 +161,28 @@ def test_a_folder_that_the_client_had_already_stays_the_client_s(
     assert snapshot(person) == before
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_link_goes_unless_it_leads_elsewhere_by_now(
+    source: Source, at: Surroundings, person: Path, changed: bool
+) -> None:
+    plan = plan_for("python", source, ANCHOR, at)
+    link = next(Path(step.path) for step in plan.steps if step.path.endswith("/root.json"))
+    link.parent.mkdir(parents=True)
+    before = snapshot(person)
+    install("python", URL, plan)
+    if changed:
+        link.unlink()
+        link.symlink_to("elsewhere")
+    left = uninstall("python")[1]
+    assert left == ([str(link)] if changed else [])
+    if changed:
+        link.unlink()
+    assert snapshot(person) == before
+    link.symlink_to("theirs")
+    with pytest.raises(RequestRejected, match="says something else"):
+        install("python", URL, plan, replace=True)
+
+
 def test_one_client_is_set_up_for_one_instance_at_a_time(source: Source, at: Surroundings) -> None:
     plan = plan_for("cosign", source, ANCHOR, at)
     install("cosign", URL, plan)
