@@ -32,7 +32,13 @@ from countermark.core.crypto.certificate import Certificate
 from countermark.core.crypto.keys import decode_pem
 from countermark.core.encoding import from_utf8
 from countermark.core.errors import FormatError, InclusionInvalid, SignatureInvalid
-from countermark.core.rekor.hashedrekord import KIND, VERSION, canonical_body
+from countermark.core.rekor.hashedrekord import (
+    KIND,
+    VERSION,
+    VERSION_V2,
+    canonical_body,
+    canonical_body_v2,
+)
 
 PEM_LABEL = "SIGNED MESSAGE"
 OID_LOG_ENTRY = "1.3.6.1.4.1.57264.3.1"
@@ -118,16 +124,19 @@ class GitSignature(NamedTuple):
     def _entry(self, value: bytes) -> TransparencyLogEntry:
         """The entry with its body, which is rebuilt: it can then be of nothing else."""
         entry = parse_entry(der.decode(value, _WHAT, der.OCTET_STRING).content)
-        if (entry.kind, entry.version) != (KIND, VERSION):
+        signed, certificate = self.signed_data, self.certificate
+        digest = hashlib.new(signed.hash_name, signed.signed_bytes).digest()
+        if (entry.kind, entry.version) == (KIND, VERSION):
+            pem = certificate.to_pem()
+            body = canonical_body(signed.hash_name, digest.hex(), signed.signature, pem)
+        elif (entry.kind, entry.version) == (KIND, VERSION_V2):
+            details = certificate.public_key.details
+            body = canonical_body_v2(
+                signed.hash_name, digest, signed.signature, details, certificate.der
+            )
+        else:
             kind = f"{entry.kind} {entry.version}"[:80]
             raise FormatError(_WHAT, f"carries a log entry of kind {kind!r}")
-        signed = self.signed_data
-        body = canonical_body(
-            signed.hash_name,
-            hashlib.new(signed.hash_name, signed.signed_bytes).hexdigest(),
-            signed.signature,
-            self.certificate.to_pem(),
-        )
         if entry.canonicalized_body not in (b"", body):
             raise InclusionInvalid("the log entry in the signature is of another signature")
         return entry._replace(canonicalized_body=body)

@@ -96,6 +96,15 @@ def test_keys_of_other_curves(forge: Forge, curve: ec.EllipticCurve) -> None:
     assert evidence.key.hash_name == name
 
 
+def test_an_entry_of_log_api_v2(forge: Forge) -> None:
+    made, parts = signed(forge, log="v2")
+    armoured = git_signature(attributes(), made).encode()
+    assert GitSignature.parse(armoured).bundle()._replace(content=made.content) == made
+    assert {item.source for item in judge(forge, armoured).times} == {"timestamp"}
+    with pytest.raises(TimeUnproven):  # such a log proves no time
+        judge(forge, parts.pem())
+
+
 def refused(
     forge: Forge, armoured: bytes, kind: type[CountermarkError], why: str, **more: Any
 ) -> None:
