@@ -158,8 +158,8 @@ def update_instances(
 def _write(home: str, records: list[InstanceRecord]) -> None:
     kept = list(records)
     while len(kept) > _MAX_RECORDS:
-        # Those of this machine first: they come back by themselves, a pin does not.
-        own = [place for place, record in enumerate(kept) if record.data_dir]
+        # Those of this machine, but for the newest: they come back by themselves, a pin does not.
+        own = [place for place, record in enumerate(kept) if place and record.data_dir]
         del kept[own[-1] if own else -1]
     document = {"version": _VERSION, "instances": [_to_json(item) for item in kept]}
     text = json.dumps(document, indent=1, ensure_ascii=False)
