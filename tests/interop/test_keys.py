@@ -5,10 +5,14 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from countermark.client.keys import files
+from countermark.client.keys.key import KINDS
+from countermark.client.keys.local import LocalKey
 from countermark.core.crypto.keys import PublicKey
 from tests.interop.test_cosign import TYPE, predicate
 from tests.interop.test_sigstore_js import SCRIPT
@@ -20,7 +24,6 @@ from tests.support.peers import (
     Ours,
     Recorder,
     installed,
-    on_path,
     with_other_signature,
     with_other_statement,
     without_promise,
@@ -85,10 +88,16 @@ class Keys:
 
     def made(self, kind: str, name: str = "") -> tuple[str, str]:
         """A key of a kind in cosign's form: its file and its public half's."""
-        path = self.path(name or kind)
-        done = self.we("key", "generate", path, "--kind", kind, "--format", "cosign")
-        assert done.code == 0, done.err
-        return f"{path}.key", f"{path}.pub"
+        private, public = key_pair(kind, name)
+        return files.write_key_pair(self.path(name or kind), private, public)
+
+
+@cache
+def key_pair(kind: str, name: str) -> tuple[bytes, str]:
+    """PEM of a key file of cosign's and of its public half."""
+    key = LocalKey.generate(KINDS[kind])
+    passphrase = PASSPHRASE["COSIGN_PASSWORD"].encode()
+    return files.encode_private_key(key, passphrase, as_cosign=True), key.public_key.to_pem()
 
 
 @pytest.fixture
@@ -121,7 +130,8 @@ def test_a_key_file_that_cosign_made(keys: Keys, did: Did) -> None:
 
 
 def test_a_key_file_that_we_made(keys: Keys, did: Did) -> None:
-    private, public = keys.made("p256")
+    private, public = keys.path("ours.key"), keys.path("ours.pub")
+    ok(keys.we("key", "generate", keys.path("ours"), "--format", "cosign"))
     file = keys.ours.file()
     blob = keys.they_sign("sign-blob", private, file)
     statement = keys.they_sign("attest-blob", private, file, *predicate(keys.ours))
@@ -135,7 +145,7 @@ def test_a_key_file_that_we_made(keys: Keys, did: Did) -> None:
     did(Kind.SIGNED, "`sign-blob --key`", "`attest-blob --key`")
 
 
-@pytest.mark.parametrize("kind", ["p256", "p384", "rsa3072"])
+@pytest.mark.parametrize("kind", ["p384", "rsa3072"])
 def test_they_sign_with_every_kind_of_key(keys: Keys, did: Did, kind: str) -> None:
     private, public = keys.made(kind)
     file, other = keys.ours.file(), keys.ours.file("another release\n", "other")
@@ -217,12 +227,9 @@ def test_a_key_in_a_key_service(services: Keys, did: Did, uri: str) -> None:
     did(Kind.VERIFIED, f"`verify-blob --key {scheme}://…`")
 
 
-@pytest.mark.parametrize("release", ["sigstore-js", "sigstore-js-older"])
-def test_sigstore_js_verifies_by_key(keys: Keys, recorder: Recorder, release: str) -> None:
-    installed(release, ".complete")
-    older = release == "sigstore-js-older"
-    node = on_path("node") if older else installed(release, "node_modules", ".bin", "node")
-    modules = str(TOOLS / release / "node_modules")
+def test_sigstore_js_verifies_by_key(keys: Keys, recorder: Recorder) -> None:
+    node = installed("sigstore-js", "node_modules", ".bin", "node")
+    modules = str(TOOLS / "sigstore-js" / "node_modules")
     private, public = keys.made("p256")
     _, others = keys.made("p256", "other")
     file = keys.ours.file()
