@@ -104,3 +104,19 @@ def check_fork(instance: Instance, files: dict[str, Path]) -> None:
     assert "rewrote its history" in told["error"]["message"]
     assert [size for size, _ in evidence(instance, told["error"])] == [5, 6]
     assert run(instance, "log", "check")[0] == 1
+    check_evidence(instance)
+
+
+def check_evidence(instance: Instance) -> None:
+    """Whoever trusts the instance's root can judge what was kept."""
+    files = sorted((instance.home / "evidence").iterdir())
+    offline = [run(instance, "log", "evidence", str(file)) for file in files]
+    assert sorted({told["verdict"] for _, told in offline}) == ["open", "two-trees"]
+    for file, (code, told) in zip(files, offline, strict=True):
+        assert code == (0 if told["verdict"] == "two-trees" else 1)
+        sizes = [
+            item["note"].split("\n")[1] for item in json.loads(file.read_text())["checkpoints"]
+        ]
+        if sizes == ["5", "6"]:
+            code, told = run(instance, "log", "evidence", "--online", str(file))
+            assert (code, told["verdict"]) == (0, "no-proof")

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from countermark.client.evidence_check import judge
 from countermark.client.instances import write_private_file
 from countermark.client.last_seen import LastSeen, everything_seen
+from countermark.client.log_evidence import refuse
 from countermark.client.remembered import Remembered, everybody, find, forget, remember
+from countermark.client.verify import Root
 from countermark.core.errors import CountermarkError
 from countermark.core.verify.signer import EXTENSION_NAMES, SignerIdentity
 from tests.support.forge import Forge
@@ -94,3 +97,20 @@ def test_any_record_of_a_log(home: Path, data: bytes, draw: st.DataObject) -> No
             LastSeen().meet(BUNDLE, FORGE.trusted_root())
         with contextlib.suppress(CountermarkError):
             everything_seen()
+
+
+@in_a_file
+@given(st.binary(max_size=60), st.data())
+def test_any_evidence(home: Path, data: bytes, draw: st.DataObject) -> None:
+    root = Root("ours", FORGE.trusted_root())
+    seen = LastSeen()
+    seen.meet(BUNDLE, FORGE.trusted_root())
+    ((log, (note, *_)),) = seen.logs()
+    refuse(log, "what", note, note)
+    path = next((home / "evidence").iterdir())
+    tree = json.loads(path.read_text())
+    assert judge(path.read_bytes(), root).verdict == "nothing"
+    changed = change(tree, draw.draw(st.sampled_from(sorted(tree))), draw.draw(json_values))
+    for content in (data, changed):
+        with contextlib.suppress(CountermarkError):
+            assert judge(content, root).verdict == "nothing"

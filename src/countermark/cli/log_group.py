@@ -10,6 +10,10 @@ import click
 
 _CLIENT = {
     "check": ("countermark.cli.log_check_command:check", "Have logs prove that they are honest."),
+    "evidence": (
+        "countermark.cli.log_check_command:evidence",
+        "Judge what somebody kept against a log.",
+    ),
     "forget": ("countermark.cli.log_check_command:forget", "Forget what a log signed."),
 }
 _SERVER = {

@@ -272,3 +272,70 @@ def test_logs_that_were_met_are_named_and_forgotten(capsys: pytest.CaptureFixtur
     assert run(["log", "forget", "https://log.example.org/"]) == 0
     assert "forgot https://log.example.org (log.example.org - 1234)" in capsys.readouterr().out
     assert run(["log", "forget", "https://log.example.org/"]) == 11
+
+
+# --- evidence ------------------------------------------------------------------------------------
+
+
+def evidence(capsys: pytest.CaptureFixture[str], folder: Path) -> Path:
+    """What is kept of a log that signed two trees of one size."""
+    assert verify(["--unsafe-any-identity", sign("app-1.tgz", tree_size=9)]) == 0
+    assert verify(["--unsafe-any-identity", sign("app-2.tgz", tree_size=9)]) == 1
+    capsys.readouterr()
+    (path,) = (folder / "home" / "evidence").iterdir()
+    return path
+
+
+def test_evidence_is_judged_by_anybody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(evidence(capsys, folder))
+    assert run(["log", "evidence", path]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("the log lied: the log signed two different trees of 9 entries\n")
+    assert f"https://log.example.org, by the root {URL}" in said
+    monkeypatch.setenv("COUNTERMARK_HOME", str(folder / "elsewhere"))
+    assert run(["log", "evidence", path]) == 1
+    assert "no trusted root of yours knows" in capsys.readouterr().err
+    Path("root.json").write_bytes(FORGE.trusted_root().serialize())
+    assert run(["log", "evidence", path, "--trusted-root", "root.json"]) == 0
+    tree = told(capsys, "log", "evidence", path, "--trusted-root", "root.json")
+    assert (tree["shown"], tree["verdict"]) == (True, "two-trees")
+
+
+def test_evidence_that_shows_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = json.loads(evidence(capsys, folder).read_text())
+    first, second = tree["checkpoints"]
+    other = Forge()
+    proofs = [FORGE.bundle(tree_size=n).tlog_entries[0].inclusion_proof for n in (8, 10)]
+    smaller, larger = ({"note": proof.checkpoint} for proof in proofs if proof is not None)
+    theirs = other.trusted_root().tlogs[0].public_key.to_pem()
+    forged = {"note": second["note"].replace("\n9\n", "\n8\n", 1)}
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({"checkpoints": [first, first]}, 1, "nothing is shown: both checkpoints are of one tree"),
+        ({"checkpoints": [first, larger]}, 1, "only it can show"),
+        ({"checkpoints": [smaller, first]}, 1, "only it can show"),
+        (
+            {"checkpoints": [first, larger], "consistencyProof": ["00" * 32] * 4},
+            1,
+            "only it can show",
+        ),
+        ({"publicKey": theirs}, 1, "no trusted root of yours knows"),
+        ({"logId": other.log_id.hex()}, 1, "no trusted root of yours knows"),
+        ({"checkpoints": [first, forged]}, 1, "a checkpoint of the evidence"),
+        ({"checkpoints": [first]}, 65, "are not two"),
+        ({"checkpoints": [first, {"note": "\ud800"}]}, 65, "lone surrogate"),
+        ({"consistencyProof": 7}, 65, "not a list"),
+        ({"consistencyProof": [7]}, 65, "not a list"),
+        ({"publicKey": "x"}, 65, "publicKey"),
+        ({"origin": "other"}, 65, "is not of the tree"),
+    ]
+    for changes, code, why in cases:
+        Path("evidence.json").write_text(json.dumps({**tree, **changes}))
+        assert run(["log", "evidence", "evidence.json"]) == code, changes
+        said = capsys.readouterr()
+        assert why in said.out + said.err, changes
+    Path("evidence.json").write_bytes(b"[")
+    assert run(["log", "evidence", "evidence.json"]) == 65
+    assert run(["log", "evidence", "absent"]) == 11
+    assert run(["log", "evidence", "."]) == 2
