@@ -6,7 +6,6 @@ the same names, sizes and meaning. Seeds that verify do so under roots and keys 
 themselves (`fuzz.context`), hence all are written together.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -23,8 +22,6 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from countermark.app.instance import new_instance
-from countermark.client.spool import Waiting
-from countermark.client.spool import serialize as serialize_waiting
 from countermark.core.crypto import der
 from countermark.core.ct.leaf import CertificateEntry, TimestampedEntry, extra_data
 from countermark.core.ct.sct import parse_sct_list
@@ -39,11 +36,10 @@ from countermark.core.tlog.bundles import ENTRIES, ENTRIES32
 from countermark.core.tsp.request import TimestampRequest
 from countermark.core.wire import ct, fulcio, oidc, tsa
 from countermark.core.wire import rekor_v1 as wire
-from countermark.core.wire.device import DeviceStarted
 from countermark.core.wire.oauth import AuthorizationRequest, CodeExchange, code_challenge
 from countermark.core.wire.rekor_v1_requests import read_proposal
 from countermark.rpc import codec, framing
-from fuzz import git_seeds
+from fuzz import git_seeds, signing_seeds
 from fuzz.context import CORPUS
 from tests.support.authority import github_claims
 from tests.support.forge import ISSUER, NAME, Forge, statement
@@ -347,40 +343,6 @@ class _Maker:
     def statement(self) -> Seeds:
         return {"one.json": statement(b"artifact")}
 
-    def checksums(self) -> Seeds:
-        digits = "0a" * 32
-        return {
-            "gnu": f"# all\n{digits}  app.tar.gz\n{digits} *sub/doc\n\\{digits}  a\\nb\n".encode(),
-            "bsd": f"SHA256 (a (1)) = {digits}\nSHA512 (a) = {digits * 2}\r\n".encode(),
-        }
-
-    def predicate(self) -> Seeds:
-        return {"bom.json": b'{"bomFormat": "CycloneDX", "version": 1.0, "x": ["\\u00e9", null]}\n'}
-
-    def spooled(self) -> Seeds:
-        bundle = self.forge.bundle()._replace(tlog_entries=())
-        waiting = Waiting(
-            number=hashlib.sha256(bundle.signature).hexdigest()[:32],
-            file="app.tar.gz",
-            target="/release/app.tar.gz.sigstore.json",
-            overwrite=False,
-            since=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-            instance_name="https://sigstore.example.org",
-            trust_config={"mediaType": "x"},
-            bundle=bundle,
-            public_key_pem="",
-        )
-        return {"keyless.json": serialize_waiting(waiting)}
-
-    def device(self) -> Seeds:
-        started = DeviceStarted(
-            device_code="d" * 43,
-            user_code="BCDF-GHJK",
-            verification_uri="https://login.example.org/device",
-            expires_in=600,
-        )
-        return {"started.json": started.serialize(), "typed": b" bcdf ghjk\n"}
-
     def names(self) -> Seeds:
         return {
             "e-mail": b"(?i).+@example\\.org\nme@example.org",
@@ -526,7 +488,8 @@ def make() -> dict[str, Seeds]:
         for name in vars(_Maker)
         if not name.startswith("_")
     }
-    return {name: family() for name, family in families.items()}
+    made = {name: family() for name, family in families.items()}
+    return {**made, **signing_seeds.make(maker.forge)}
 
 
 def main() -> None:
