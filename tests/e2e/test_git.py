@@ -257,9 +257,13 @@ def test_a_tag_under_another_name(signed: tuple[Repository, str, str]) -> None:
     done = repository.countermark("git", "verify", "--json", *repository.expect(), "v3", old)
     assert done.code == NOT_PROVEN
     by_name, by_id = done.json["results"]
+    repository.git("update-ref", f"refs/tags/{old[:8]}", old)
+    done = repository.countermark("git", "verify", *repository.expect(), old[:8])
+    assert (done.code, "was signed as 'v1'" in done.err) == (NOT_PROVEN, True)
     assert by_name["error"]["message"] == "the tag was signed as 'v1', not as 'v3'"
     assert by_id["verified"]
-    repository.git("update-ref", "-d", "refs/tags/v3")
+    for name in ("v3", old[:8]):
+        repository.git("update-ref", "-d", f"refs/tags/{name}")
 
 
 def test_a_replaced_commit(signed: tuple[Repository, str, str]) -> None:

@@ -146,7 +146,7 @@ def _remember(seen: LastSeen, output: Output) -> int:
 def _check_name(name: str, oid: str, found: SignedObject) -> None:
     """A tag counts under the name it was signed under only: a new one could hide an old release."""
     asked = name.removeprefix("refs/").removeprefix("tags/")
-    if found.kind == "tag" and found.tag != asked and not oid.startswith(name):
+    if found.kind == "tag" and found.tag != asked and name != oid:
         message = f"the tag was signed as {found.tag!r}, not as {asked!r}"
         raise SignatureInvalid(message, found=found.tag, expected=asked)
 

@@ -131,9 +131,17 @@ class CredentialCache:
 def cache_path(environ: Mapping[str, str] = os.environ) -> str:
     """Where the socket is: in memory where the system has a folder for that."""
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if not environ.get("COUNTERMARK_HOME") and os.path.isabs(runtime) and os.path.isdir(runtime):
+    if not environ.get("COUNTERMARK_HOME") and os.path.isabs(runtime) and _is_own(runtime):
         return os.path.join(runtime, "countermark", _NAME)
     return os.path.join(home_dir(), "run", _NAME)
+
+
+def _is_own(folder: str) -> bool:
+    """Whether it is there and this user's: after `su`, the variable may still name another's."""
+    try:
+        return hasattr(os, "geteuid") and os.stat(folder).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def running_cache() -> CredentialCache | None:

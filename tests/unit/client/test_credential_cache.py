@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys in a process of their own: what it answers, and to whom."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from countermark.client import credential_cache as module
 from countermark.client.credential_cache import (
@@ -34,7 +37,13 @@ from countermark.client.credential_keeper import Keeper
 from countermark.core.crypto.certificate import Certificate
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import to_base64
-from countermark.core.errors import FormatError, RequestRejected, SettingsError, Unavailable
+from countermark.core.errors import (
+    CountermarkError,
+    FormatError,
+    RequestRejected,
+    SettingsError,
+    Unavailable,
+)
 from tests.support.forge import NAME, Forge, Plan
 from tests.support.made_certificates import to_der
 
@@ -152,6 +161,24 @@ def test_keys_are_bounded() -> None:
     with pytest.raises(RequestRejected, match="64 keys"):
         keeper.answer({"do": "new"}, 0.0)
     assert keeper.answer({"do": "new"}, 901.0)
+
+
+QUESTIONS = st.dictionaries(
+    st.sampled_from(["do", "slot", "key", "digest", "certificate"]),
+    st.sampled_from(["find", "new", "keep", "sign", "status", "00" * 32])
+    | st.text()
+    | st.integers()
+    | st.none()
+    | st.lists(st.text()),
+)
+
+
+@given(st.lists(QUESTIONS, max_size=8))
+def test_any_questions(questions: list[dict[str, Any]]) -> None:
+    keeper = Keeper()
+    for number, question in enumerate(questions):
+        with contextlib.suppress(CountermarkError):
+            json.dumps(keeper.answer(question, float(number)))
 
 
 # --- the process -------------------------------------------------------------------------------
@@ -283,6 +310,8 @@ def test_the_folder_for_sockets_is_preferred(
     assert cache_path(runtime) == str(tmp_path / "countermark/git-keys.sock")
     own = {**runtime, "COUNTERMARK_HOME": "set"}
     assert cache_path(own) == str(tmp_path / "home/run/git-keys.sock")
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)  # after `su`
+    assert cache_path(runtime) == str(tmp_path / "home/run/git-keys.sock")
     missing = {"XDG_RUNTIME_DIR": str(tmp_path / "nothing")}
     assert cache_path(missing) == str(tmp_path / "home/run/git-keys.sock")
 
