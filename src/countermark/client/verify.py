@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 import countermark
@@ -196,7 +197,7 @@ class Verifier:
         if isinstance(bundle, bytes):
             bundle = _parse_bundle(bundle)
         root = self._root or self._choose(bundle)
-        return root.verify(bundle, _artifact(source), policy, thresholds, witnesses=witnesses)
+        return root.verify(bundle, as_artifact(source), policy, thresholds, witnesses=witnesses)
 
     def verify_many(
         self,
@@ -236,7 +237,8 @@ def _parse_bundle(data: bytes) -> Bundle:
         return parse_signature(data)
 
 
-def _artifact(source: Source) -> Artifact:
+def as_artifact(source: Source) -> Artifact:
+    """What a caller calls an artifact, as the verifier takes it."""
     if isinstance(source, bytes):
         return BytesArtifact(source)
     if isinstance(source, os.PathLike):
@@ -355,6 +357,7 @@ def root_from_file(path: str) -> Root:
     return Root(path, parse_root(data))
 
 
+@lru_cache(maxsize=8)
 def parse_root(data: bytes) -> TrustedRoot:
     """The root in a TrustedRoot or ClientTrustConfig document. Raises FormatError."""
     tree = parse_message(data, "trusted root", limit=MAX_TRUSTED_ROOT_BYTES)
