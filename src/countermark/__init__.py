@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from countermark.client.batch import Item, Outcome
+    from countermark.client.policy_file import PolicyFile
     from countermark.client.sign import Signed, Signer
     from countermark.client.verify import Verifier
     from countermark.core.bundle.bundle import Bundle
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from countermark.core.verify.artifact import DigestArtifact
+    from countermark.core.verify.claims import Claim, ClaimPattern
     from countermark.core.verify.evidence import Evidence
     from countermark.core.verify.managed_key import ManagedKey
     from countermark.core.verify.policy import (
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         CertificateExtension,
         Identity,
         IdentityPattern,
+        Issuer,
         Policy,
         UnsafeAnyIdentity,
     )
@@ -58,14 +61,18 @@ _HOMES = {
     "AnyOf": _POLICY,
     "Bundle": "countermark.core.bundle.bundle",
     "CertificateExtension": _POLICY,
+    "Claim": "countermark.core.verify.claims",
+    "ClaimPattern": "countermark.core.verify.claims",
     "CountermarkError": _ERRORS,
     "DigestArtifact": "countermark.core.verify.artifact",
     "Evidence": "countermark.core.verify.evidence",
     "FormatError": _ERRORS,
     "Identity": _POLICY,
     "IdentityPattern": _POLICY,
+    "Issuer": _POLICY,
     "ManagedKey": "countermark.core.verify.managed_key",
     "Policy": _POLICY,
+    "PolicyFile": "countermark.client.policy_file",
     "Item": "countermark.client.batch",
     "Outcome": "countermark.client.batch",
     "PublicKey": "countermark.core.crypto.keys",
@@ -88,16 +95,20 @@ __all__ = (
     "AnyOf",
     "Bundle",
     "CertificateExtension",
+    "Claim",
+    "ClaimPattern",
     "CountermarkError",
     "DigestArtifact",
     "Evidence",
     "FormatError",
     "Identity",
     "IdentityPattern",
+    "Issuer",
     "Item",
     "ManagedKey",
     "Outcome",
     "Policy",
+    "PolicyFile",
     "PublicKey",
     "RequestRejected",
     "SettingsError",

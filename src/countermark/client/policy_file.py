@@ -12,6 +12,8 @@ from functools import cached_property
 from countermark.client.keys.several import first_that_holds
 from countermark.client.verify import (
     Root,
+    Source,
+    as_artifact,
     bundle_path,
     choose_root,
     named_root,
@@ -34,7 +36,7 @@ from countermark.core.policy.document import (
     PolicyDocument,
     Rule,
 )
-from countermark.core.verify.artifact import Artifact, BytesArtifact
+from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import Policy
 from countermark.core.verify.verifier import Expected
@@ -55,9 +57,10 @@ class PolicyFile:
         self._keys: dict[FileReference, PublicKey] = {}
 
     @classmethod
-    def read(cls, path: str) -> "PolicyFile":
+    def read(cls, path: str | os.PathLike[str]) -> "PolicyFile":
         """Read a policy. Raises NotFound, FormatError, OSError."""
-        return cls(path, read_file(path, MAX_POLICY_BYTES))
+        name = os.fspath(path)
+        return cls(name, read_file(name, MAX_POLICY_BYTES))
 
     def check_signature(self, policy: Policy, root: Root | None, bundle: str = "") -> Evidence:
         """Check that whom `policy` names signed these very bytes.
@@ -102,29 +105,32 @@ class PolicyFile:
         return WitnessPolicy.parse(self._read(reference, MAX_WITNESS_POLICY_BYTES))
 
     def verify(
-        self, name: str, bundle: Bundle, artifact: Artifact, root: Root | None = None
+        self, name: str, bundle: Bundle | bytes, source: Source, root: Root | None = None
     ) -> Evidence:
         """Check that whom the policy accepts for a file of that name signed it.
 
         Args:
             name: of the file, its folder left out.
-            bundle: its signature.
-            artifact: the file.
+            bundle: its signature, parsed or as JSON.
+            source: the file: a path object, bytes, an open binary file, or a digest.
             root: whom to believe if the policy does not say; None to choose by the bundle's logs.
 
         Raises VerificationError, FormatError, NotFound, SettingsError.
         """
+        if isinstance(bundle, bytes):
+            bundle = Bundle.parse(bundle)
+        parsed, artifact = bundle, as_artifact(source)
         rule = self.document.rule_for(name)
-        chosen = self.root or root or choose_root(bundle)
-        accepted = self._accepted(rule, bundle)
+        chosen = self.root or root or choose_root(parsed)
+        accepted = self._accepted(rule, parsed)
 
         def check(expected: Expected) -> Evidence:
             return chosen.verify(
-                bundle, artifact, expected, rule.thresholds, witnesses=self.witnesses
+                parsed, artifact, expected, rule.thresholds, witnesses=self.witnesses
             )
 
         return (
-            check(accepted[0]) if len(accepted) == 1 else first_that_holds(bundle, accepted, check)
+            check(accepted[0]) if len(accepted) == 1 else first_that_holds(parsed, accepted, check)
         )
 
     def check(self) -> None:
