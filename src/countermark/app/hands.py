@@ -72,8 +72,12 @@ class Running:
         """Sign and log a file of the instance's own."""
         return ask(self._data_dir, LogStatement(data, STATEMENT_KEY))
 
-    def switch(self) -> datetime:
+    def switch(self, decided: datetime) -> datetime:
         """See `Hands`. The workers bridge it: no connection is refused meanwhile."""
+        # One that takes longer to read back its logs than a command waits is not ended again.
+        status = ask(self._data_dir, GetStatus())
+        if status.started_ms / 1000 >= decided.timestamp() + 1:
+            return datetime.fromtimestamp(status.started_ms / 1000, UTC)
         old = ask(self._data_dir, RestartKeeper())
         deadline = time.monotonic() + _RESTART_S
         while True:
@@ -124,7 +128,7 @@ class Stopped:
         signer = statement_signer(self._data_dir, STATEMENT_KEY, self._secrets.online)
         return log_while_stopped(self._data_dir, config, keys, data, signer, self._clock)
 
-    def switch(self) -> datetime:
+    def switch(self, decided: datetime) -> datetime:
         """See `Hands`. The next start reads instance.json; only logs have to be made."""
         finish_switch(self._data_dir, self._clock, self._entropy, self._secrets.online)
         return self._now()

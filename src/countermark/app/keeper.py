@@ -45,6 +45,7 @@ _logger = logging.getLogger("keeper")
 async def keep(child: Child, parent: Parent) -> int:
     """Serve until told to stop. Returns the exit status, or ends the process."""
     data_dir = DataDir.at(child.launch.data_dir)
+    started_ms = SystemClock().now_ms()
     try:
         passphrase = resolve_passphrase(child.launch.keys_passphrase)
         # In a thread, for it runs event loops of its own.
@@ -60,6 +61,7 @@ async def keep(child: Child, parent: Parent) -> int:
             SystemClock(),
             SystemEntropy(),
             development=child.launch.development,
+            started_ms=started_ms,
         )
         watch(parts, keys, parent.numbers)
         restart = asyncio.Event()

@@ -74,6 +74,7 @@ def wire(
     entropy: Entropy,
     *,
     development: bool,
+    started_ms: int | None = None,
 ) -> Parts:
     """Open the logs and put the keeper together. Blocks while logs are read back.
 
@@ -85,6 +86,7 @@ def wire(
         clock: for everything.
         entropy: for everything.
         development: whether the embedded login is there.
+        started_ms: when the keeper began, before it read `config`; by default now.
 
     Raises InvariantBroken for damaged logs, SettingsError for keys that do not fit.
     """
@@ -126,7 +128,7 @@ def wire(
     _add(
         handlers,
         {
-            GetStatus: _status(config, logs, clock.now_ms()),
+            GetStatus: _status(config, logs, started_ms or clock.now_ms()),
             GetPublicKeys: _public_keys(config, keys),
         },
     )

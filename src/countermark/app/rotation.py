@@ -61,8 +61,11 @@ class Hands(Protocol):
         """Publish a TUF root that names the online keys that instance.json has now."""
         ...
 
-    def switch(self) -> datetime:
-        """Have the keys in instance.json used; a moment after the last use of older ones."""
+    def switch(self, decided: datetime) -> datetime:
+        """Have the keys used that instance.json has since `decided`.
+
+        Returns a moment after the last use of older ones.
+        """
         ...
 
 
@@ -132,7 +135,7 @@ class Rotator:
                     return rotation
                 self._take_into_use(service)
             elif rotation.step == "switching":
-                end = self._hands.switch()
+                end = self._hands.switch(rotation.at)
                 if service != "log":  # which ends its rotation together with the old logs
                     self._end_old(service, end)
             else:

@@ -106,6 +106,8 @@ class Process:
         if self.control is not None:
             self.control.close()
         self.control = self._process = None
+        if status == 0:  # it was asked to make room for another one
+            self._pause_s = 0.0
         self._plan_start()
         return status
 

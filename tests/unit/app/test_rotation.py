@@ -59,8 +59,9 @@ class Hands:
     def publish_root(self) -> None:
         self._do("publish root")
 
-    def switch(self) -> datetime:
+    def switch(self, decided: datetime) -> datetime:
         self._do("switch")
+        assert decided <= self._clock.now
         config = load_instance(self._data_dir.instance_file)
         if config.rotation_of("log"):  # as `open_next_shards` leaves it
             save_instance(
