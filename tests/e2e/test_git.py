@@ -21,6 +21,8 @@ from tests.support.git import PROGRAM, Repository
 from tests.support.peers import ADA, BOB
 from tests.support.running import TIMEOUT_S, Running
 
+pytestmark = pytest.mark.xdist_group("git")
+
 # A rebase of fifty takes half a minute: COUNTERMARK_REBASE=50 shows it.
 COMMITS = int(os.environ.get("COUNTERMARK_REBASE", "4"))
 SIGNED = "-----BEGIN SIGNED MESSAGE-----"
