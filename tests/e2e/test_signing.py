@@ -307,6 +307,23 @@ def test_a_signature_outlives_an_outage_of_the_log(instance: Running, tmp_path: 
     assert spool(instance, "flush").json == {"signed": [], "failed": [], "waiting": 0}
 
 
+def test_names_of_any_bytes_are_signed_spooled_and_told_safely(
+    instance: Running, tmp_path: Path
+) -> None:
+    port = free_port()
+    config = services(instance, tmp_path, rekorTlogUrls=[service(f"http://localhost:{port}", "")])
+    name = os.path.join(tmp_path, os.fsdecode(b"caf\xe9\x1b[31m\n"))
+    Path(name).write_text("x")
+    done = sign_as_ada(instance, config, "--spool", name)
+    assert (done.code, "\x1b" in done.out, r"\x1b[31m\n" in done.out) == (OK, False, True), done.err
+    listed = instance.countermark("spool", "list")
+    assert (listed.code, "\x1b" in listed.out) == (OK, False), listed.err
+    with forwarding(port, instance.url):
+        done = instance.countermark("spool", "flush")
+    assert (done.code, "\x1b" in done.out) == (OK, False), done.err
+    assert verify(instance, name).code == OK
+
+
 def test_two_processes_flush_one_spool(instance: Running, tmp_path: Path) -> None:
     port = free_port()
     config = services(instance, tmp_path, rekorTlogUrls=[service(f"http://localhost:{port}", "")])

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import click
 
+from countermark.cli.arguments import printable
 from countermark.cli.options import (
     device_option,
     instance_options,
@@ -291,14 +292,16 @@ class Signing:
         row = signed_row(job.name, os.fspath(job.target), signed)
         rows.append(row)
         self._output.line(
-            f"{self._output.good('signed')} {job.name} as {self._output.strong(who(signed))}"
-            f" (log index {row['logIndex']}) → {job.target}"
+            f"{self._output.good('signed')} {printable(job.name)} as"
+            f" {self._output.strong(printable(who(signed)))}"
+            f" (log index {row['logIndex']}) → {printable(os.fspath(job.target))}"
         )
 
     def _waiting(self, job: Job, waiting: Waiting, rows: list[dict[str, Any]]) -> None:
         rows.append({"file": job.name, "bundle": waiting.target, "number": waiting.number})
         self._output.line(
-            f"spooled {job.name} as {waiting.number}: signed and timestamped; the log is away"
+            f"spooled {printable(job.name)} as {waiting.number}:"
+            " signed and timestamped; the log is away"
         )
 
 

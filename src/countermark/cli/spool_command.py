@@ -3,6 +3,7 @@
 
 import click
 
+from countermark.cli.arguments import printable
 from countermark.cli.exits import OK, TRY_AGAIN, exit_code
 from countermark.cli.options import choice_from, instance_options, json_option
 from countermark.cli.output import Output, describe
@@ -55,7 +56,7 @@ def show(as_json: bool) -> int:
                 "since": since,
             }
         )
-        output.line(f"{number}  {since}  {waiting.file} → {waiting.target}")
+        output.line(printable(f"{number}  {since}  {waiting.file} → {waiting.target}"))
     output.result({"waiting": rows})
     if not rows:
         output.line("nothing waits")
@@ -105,8 +106,9 @@ def flush(numbers: tuple[str, ...], timeout: float, as_json: bool, **instance: s
             continue
         done.append(signed_row(waiting.file, waiting.target, signed))
         output.line(
-            f"{output.good('signed')} {waiting.file} as {output.strong(who(signed))}"
-            f" (log index {done[-1]['logIndex']}) → {waiting.target}"
+            f"{output.good('signed')} {printable(waiting.file)} as"
+            f" {output.strong(printable(who(signed)))}"
+            f" (log index {done[-1]['logIndex']}) → {printable(waiting.target)}"
         )
     left = len(kept.numbers())
     output.result({"signed": done, "failed": failed, "waiting": left})

@@ -25,7 +25,7 @@ from countermark.core.bundle.bundle import Bundle, MessageSignature
 from countermark.core.bundle.signing_config import parse_trust_config, trust_config_to_json
 from countermark.core.crypto.certificate import Certificate
 from countermark.core.crypto.keys import PublicKey
-from countermark.core.encoding import from_rfc3339, to_rfc3339
+from countermark.core.encoding import from_rfc3339, to_base64, to_rfc3339
 from countermark.core.errors import (
     Conflict,
     CountermarkError,
@@ -271,8 +271,8 @@ def serialize(waiting: Waiting) -> bytes:
     document = {
         "version": _VERSION,
         "number": waiting.number,
-        "file": waiting.file,
-        "target": waiting.target,
+        "file": to_base64(os.fsencode(waiting.file)),  # names are bytes, of any encoding
+        "target": to_base64(os.fsencode(waiting.target)),
         "overwrite": "yes" if waiting.overwrite else "no",
         "since": to_rfc3339(waiting.since),
         "instance": waiting.instance_name,
@@ -288,13 +288,13 @@ def parse(data: bytes) -> Waiting:
     tree = protojson.parse_object(data, _WHAT, limit=_MAX_BYTES)
     if protojson.int64(tree, "version") != _VERSION:
         raise FormatError(_WHAT, "is of a version that this program does not know")
-    target = protojson.required_text(tree, "target")
+    target = os.fsdecode(protojson.required_bytes(tree, "target"))
     if not os.path.isabs(target) or "\0" in target:
         raise FormatError(_WHAT, "names no place for its bundle")
     bundle = Bundle.parse(protojson.required_text(tree, "bundle").encode("utf-8"))
     waiting = Waiting(
         number=protojson.required_text(tree, "number"),
-        file=protojson.text(tree, "file"),
+        file=os.fsdecode(protojson.raw_bytes(tree, "file")),
         target=target,
         overwrite=protojson.text(tree, "overwrite") == "yes",
         since=from_rfc3339(protojson.required_text(tree, "since"), "since"),
