@@ -89,7 +89,11 @@ def _check_names(leaf: Certificate) -> None:
     # RFC 5280 section 4.2.1.6: then the alternative name is all there is to go by.
     names = leaf.extension(OID_SUBJECT_ALT_NAME)
     if names is not None and not names.critical and leaf.subject == _EMPTY_NAME:
-        raise ChainInvalid("the certificate has no subject, and its names are not critical")
+        raise ChainInvalid(
+            "the certificate has no subject, and its names are not critical",
+            found="names that a reader may pass over",
+            expected="critical names, or a subject",
+        )
 
 
 def _authorities(root: TrustedRoot) -> str:

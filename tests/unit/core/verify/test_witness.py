@@ -274,3 +274,25 @@ def test_witnesses_with_ml_dsa() -> None:
     ed25519 = f"— {name} {b64(hint + bytes(72))}\n"
     with pytest.raises(InclusionInvalid, match="malformed"):
         check(with_checkpoint(bundle, checkpoint + ed25519), text)
+
+
+def test_policies_end_somewhere() -> None:
+    """C2SP asks for 32 of each; 256 are taken, and no more."""
+    made = [vkey(f"w{number}.example", 4, number.to_bytes(31) + b"\x05") for number in range(400)]
+    good = [text for text in made if _is_point(text)][:129]
+    witnesses = [f"witness w{number} {text}\n" for number, text in enumerate(good)]
+    groups = [f"group g{number} 1 w{number}\n" for number in range(128)]
+    text = "".join((*witnesses[:128], *groups))
+    assert len(policy(f"{text}quorum g0\n").witnesses) == 128
+    with pytest.raises(FormatError, match="more than 256 names"):
+        policy(f"{text}{witnesses[128]}quorum g0\n")
+    with pytest.raises(FormatError, match="more than 256 names"):
+        policy(f"{text}group more 1 g0\nquorum g0\n")
+
+
+def _is_point(text: str) -> bool:
+    try:
+        policy(f"witness w {text}\nquorum w\n")
+    except FormatError:
+        return False
+    return True
