@@ -125,6 +125,37 @@ def test_every_kind_is_heeded_lifted_logged_and_published(
     assert done.code == 0, done.err
 
 
+def test_it_comes_with_the_trust_root_to_who_follows_it(instance: Running, tmp_path: Path) -> None:
+    mallory = "mallory@example.org"
+    file = sign(instance, "by-mallory", mallory)
+    elsewhere = {"COUNTERMARK_HOME": str(tmp_path / "elsewhere")}
+
+    def fetched() -> None:
+        root = ("--root", str(instance.data / "tuf" / "1.root.json"))
+        done = inside(instance, "trust", "fetch", instance.url, *root, **elsewhere)
+        assert done.code == 0, done.err
+
+    def judged() -> tuple[int, str]:
+        done = inside(
+            instance,
+            *("verify", "--json", "--identity", mallory, "--issuer", instance.issuer),
+            *("--instance", instance.url, str(file)),
+            **elsewhere,
+        )
+        (result,) = done.json["results"]
+        return done.code, "" if done.code == 0 else result["error"]["code"]
+
+    fetched()
+    assert judged() == (0, "")
+    added = change(instance, "add", "--identity", mallory, "--reason", "bad person")
+    assert judged() == (0, "")  # who does not ask is not told
+    fetched()
+    assert judged() == (1, "distrusted")
+    change(instance, "remove", str(added["entries"][-1]["number"]), "--reason", "better now")
+    fetched()
+    assert judged() == (0, "")
+
+
 def test_an_identity_is_distrusted_for_a_while(instance: Running) -> None:
     eve = "eve@example.org"
     file = sign(instance, "by-eve", eve)

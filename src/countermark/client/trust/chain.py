@@ -26,7 +26,8 @@ from countermark.core.errors import FormatError, VerificationError
 TRUSTED_ROOT = "trusted_root.json"
 SIGNING_CONFIG = "signing_config.v0.2.json"
 # What clients may want besides; kept if the repository has it.
-OTHER_TARGETS: tuple[str, ...] = ("signing_config_rekor_v2.v0.2.json", "distrust.json")
+DISTRUST = "distrust.json"
+OTHER_TARGETS: tuple[str, ...] = ("signing_config_rekor_v2.v0.2.json", DISTRUST)
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from countermark.client.instances import InstanceRecord, TufState, load_instances, update_instances
 from countermark.client.transport import printable
 from countermark.client.trust.chain import (
+    DISTRUST,
     OTHER_TARGETS,
     SIGNING_CONFIG,
     TRUSTED_ROOT,
@@ -28,6 +29,7 @@ from countermark.client.trust.kept import kept_path, locked_kept, read_kept, wri
 from countermark.client.trust.updating import TOTAL_S, source_of, update
 from countermark.core.bundle.signing_config import SigningConfig
 from countermark.core.bundle.trusted_root import TrustedRoot
+from countermark.core.distrust.document import DistrustList
 from countermark.core.errors import (
     CountermarkError,
     FormatError,
@@ -201,6 +203,9 @@ def _record(
     TrustedRoot.parse(files[TRUSTED_ROOT])
     if SIGNING_CONFIG in files:
         SigningConfig.parse(files[SIGNING_CONFIG])
+    if DISTRUST in files:
+        # One that cannot be read would refuse whatever this instance vouches for.
+        DistrustList.parse(files[DISTRUST])
     now_s = int(time.time())
     expires_at_s = int(checked.expires.timestamp())
     state = TufState(address, checked.versions, expires_at_s, now_s, now_s)
