@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.test_sigstore_js import Library
 from tests.support.instance import Instance, free_port
-from tests.support.peers import ADA, installed
+from tests.support.peers import ADA, TOOLS, Ours, installed
 from tests.support.running import Running
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("sigstore-python")]
@@ -74,3 +75,8 @@ def test_a_late_log_entry_is_believed_by_all(
             *("--certificate-identity", ADA, "--certificate-oidc-issuer", up.issuer, str(file)),
         )
         assert done.code == 0, done.err
+        installed("sigstore-js", ".complete")
+        node = installed("sigstore-js", "node_modules", ".bin", "node")
+        javascript = Library(node, TOOLS / "sigstore-js", Ours(up, tmp_path))
+        done = javascript.verify(Path(f"{file}.sigstore.json"), file)
+        assert done.code == 0, done.out + done.err
