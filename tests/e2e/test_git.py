@@ -140,6 +140,15 @@ def test_the_command_asks_whom_to_expect(signed: tuple[Repository, str, str]) ->
     forget(repository)
 
 
+@pytest.mark.parametrize("option", ["--policy", "--trusted-root"])
+def test_what_cannot_be_read_is_said(
+    signed: tuple[Repository, str, str], tmp_path: Path, option: str
+) -> None:
+    repository, first, _ = signed
+    done = repository.countermark("git", "verify", option, str(tmp_path), first)
+    assert (done.code, f"{tmp_path} cannot be read" in done.err) == (USAGE, True), done.err
+
+
 def test_a_policy_says_it_for_commits_and_tags(
     signed: tuple[Repository, str, str], tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from countermark.cli.expected import CLAIM_OPTIONS, ROOTS, policies_of, usage
 from countermark.client.git.settings import GitSettings, chosen
 from countermark.client.git.verify import Checkable
 from countermark.client.verify import Root, named_root, root_from_file
-from countermark.core.errors import SignerUnknown
+from countermark.core.errors import RequestRejected, SignerUnknown
 from countermark.core.verify.evidence import Evidence
 from countermark.core.verify.policy import UnsafeAnyIdentity
 from countermark.core.verify.verifier import Expected
@@ -71,7 +71,19 @@ def name_in_policies(kind: str, tag: str) -> str:
 def expectation(
     arguments: Arguments, settings: GitSettings, environ: Mapping[str, str]
 ) -> Expectation:
-    """What the command line says, and else Git's configuration. Raises RequestRejected."""
+    """What the command line says, and else Git's configuration.
+
+    Raises RequestRejected, also for files that cannot be read, and what reading them raises.
+    """
+    try:
+        return _expectation(arguments, settings, environ)
+    except OSError as error:
+        raise RequestRejected(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _expectation(
+    arguments: Arguments, settings: GitSettings, environ: Mapping[str, str]
+) -> Expectation:
     values = dict(arguments.values)
     if not any(name in values for name in (*WHO, *FLAGS)):
         values |= chosen(settings, WHO)
