@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 from securesystemslib.signer import Key  # type: ignore[attr-defined]
 from securesystemslib.signer import Signer as ForeignSigner  # type: ignore[attr-defined]
 from tuf.api.exceptions import RepositoryError

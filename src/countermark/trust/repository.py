@@ -15,6 +15,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 # The package documents these names here, and marks none of them as exported for type checkers.
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]

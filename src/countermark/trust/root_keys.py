@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 from securesystemslib.signer import Key  # type: ignore[attr-defined]
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]

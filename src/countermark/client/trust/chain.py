@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     Metadata,

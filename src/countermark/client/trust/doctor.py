@@ -16,6 +16,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 import urllib3
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Timestamp  # type: ignore[attr-defined]

@@ -15,6 +15,9 @@ from io import BytesIO
 from typing import IO, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 import urllib3
 from tuf.api.exceptions import (
     DownloadError,

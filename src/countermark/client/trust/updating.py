@@ -10,6 +10,9 @@ import os
 import shutil
 import tempfile
 
+import countermark.core.light_tuf  # noqa: F401 - before tuf itself
+
+# isort: split
 from tuf.api.exceptions import (
     DownloadError,
     DownloadLengthMismatchError,
