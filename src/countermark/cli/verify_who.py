@@ -14,7 +14,13 @@ from countermark.client.remembered import Remembered, find, remember
 from countermark.client.verify import Root
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.crypto.keys import PublicKey
-from countermark.core.errors import IdentityMismatch, RequestRejected, SignerChanged, SignerUnknown
+from countermark.core.errors import (
+    Conflict,
+    IdentityMismatch,
+    RequestRejected,
+    SignerChanged,
+    SignerUnknown,
+)
 from countermark.core.policy.same_signer import Difference, compare, marks
 from countermark.core.policy.versions import without_version
 from countermark.core.verify.artifact import Artifact
@@ -135,9 +141,12 @@ class Remembering:
             if not self._trust:
                 facts["signedBy"] = evidence.to_json()
                 raise _unknown(name, evidence)
-            remember(_record(called, name, evidence))
-            self.remarks[name] = f"remembered as the signer of {printable(called)}"
-            return evidence
+            if remember(_record(called, name, evidence)):
+                self.remarks[name] = f"remembered as the signer of {printable(called)}"
+                return evidence
+            known = find(called)  # another process was first
+            if known is None:
+                raise Conflict(f"{called} was forgotten while it was remembered")
         changes, notes = _differences(known, evidence, root, named=self._named)
         facts["changes"] = [item._asdict() for item in changes]
         facts["notes"] = [item._asdict() for item in notes]

@@ -21,7 +21,7 @@ from countermark.client.instances import (
 )
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import from_base64, to_base64
-from countermark.core.errors import CountermarkError, FormatError, RequestRejected, SettingsError
+from countermark.core.errors import CountermarkError, FormatError, SettingsError
 from countermark.core.verify.signer import SignerIdentity
 
 _VERSION = 1
@@ -56,18 +56,10 @@ def find(name: str) -> Remembered | None:
 
 
 def remember(record: Remembered) -> bool:
-    """Remember a signer; False if it is remembered already, word for word apart from the time.
-
-    Raises RequestRejected if the name is taken by another record.
-    """
+    """Remember a signer, unless the name stands for somebody already: then False, and no change."""
     with locked_home():
-        known = find(record.name)
-        if known is not None:
-            if known[:4] == record[:4]:
-                return False
-            error = RequestRejected(f"{record.name} is remembered as somebody else's")
-            error.add_note("forget that first: countermark signers forget NAME")
-            raise error
+        if find(record.name) is not None:
+            return False
         path = _path(record.name)
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
