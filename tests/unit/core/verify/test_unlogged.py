@@ -98,6 +98,20 @@ def test_more_certificate_logs_than_one_are_still_asked_for() -> None:
         verify(bundle, BytesArtifact(ARTIFACT), EVERYTHING, ME, thresholds=both)
 
 
+def test_an_sct_that_is_there_is_still_checked() -> None:
+    lying = Forge()
+    lying.ca_key, lying.ct_id = FORGE.ca_key, FORGE.ct_id  # in the log's name, by another key
+    lying.tsa_key, lying.tsa = FORGE.tsa_key, FORGE.tsa
+    artifact = BytesArtifact(ARTIFACT)
+    for forge, good in ((FORGE, True), (lying, False)):
+        bundle = forge.bundle()._replace(tlog_entries=())
+        if good:
+            assert verify(bundle, artifact, EVERYTHING, ME, thresholds=UNLOGGED).signer
+        else:
+            with pytest.raises(SCTInvalid, match="does not verify"):
+                verify(bundle, artifact, EVERYTHING, ME, thresholds=UNLOGGED)
+
+
 def test_an_entry_that_is_there_is_still_checked() -> None:
     other = FORGE.bundle(Plan())
     with pytest.raises(CountermarkError):
