@@ -3,7 +3,9 @@
 
 import io
 import os
+import tracemalloc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -36,6 +38,9 @@ from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
 from tests.support.made_certificates import NOW
 from tests.support.old_cosign import old_bundle
 from tests.support.witnesses import MadeWitness, cosigned
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 FORGE, ME = Forge(), Identity(NAME, ISSUER)
 ROOT = FORGE.trusted_root()
@@ -215,3 +220,32 @@ def test_the_library_takes_old_bundles_periods_of_keys_and_witnesses() -> None:
     assert verifier.verify(ARTIFACT, stamped, ManagedKey(kind.key, NOW, NOW)).signer is None
     with pytest.raises(TimeUnproven):
         verifier.verify(ARTIFACT, logged, ManagedKey(kind.key, NOW, NOW))
+
+
+class _Endless(io.RawIOBase):
+    """So many zeros, which nobody holds, and which cannot be read twice."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), self._left)
+        view[:count] = bytes(count)
+        self._left -= count
+        return count
+
+
+def test_a_stream_takes_no_memory_whatever_its_size() -> None:
+    size = 24 * 1024 * 1024
+    data = FORGE.bundle(artifact=bytes(size)).serialize()
+    tracemalloc.start()
+    try:
+        assert Verifier(ROOT).verify(io.BufferedReader(_Endless(size)), data, ME).checks
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
