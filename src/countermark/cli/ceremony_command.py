@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.arguments import printable
 from countermark.cli.exits import OK
 from countermark.cli.options import json_option
 from countermark.cli.output import Output
@@ -279,13 +280,14 @@ def _report(ceremony: "Ceremony", output: Output, *, published: bool = False) ->
     from countermark.trust.ceremony import name_of
 
     summary = _summary(ceremony)
-    output.line(f"{ceremony.url}: root {summary['from']} to {summary['to']}")
+    versions = f"root {summary['from']} to {summary['to']}, good until {summary['expires']}"
+    output.line(f"{printable(ceremony.url)}: {versions}")
     for role, keys in summary["roles"].items():
         output.line(f"  {role:<9} {keys['threshold']} of: {', '.join(keys['keys'])}")
     for text in summary["changes"]:
         output.line(f"  {output.strong('!')} {text}")
     for name, data in summary["files"].items():
-        output.line(f"  file {name}  sha256:{data}")
+        output.line(f"  file {printable(name)}  sha256:{data}")
     for party in ceremony.wanted():
         names = ", ".join(map(name_of, party.signed)) or "nobody"
         state = f"{party.needed} more must sign" if party.needed else "enough have signed"

@@ -220,6 +220,8 @@ class TufRepository:
             root = check_next_root(self.root_data, root_data)
         if not self._signs(root, Timestamp.type, Snapshot.type):
             raise RequestRejected("the new root does not name the online key that is in use")
+        if root_data and root.expires <= _at(now):  # no client would take anything after it
+            raise RequestRejected(f"the new root was good until {root.expires:%Y-%m-%d} only")
         targets = self._targets_under(root, targets_data, files, now)
         stay = targets is self._targets and all(
             self._believed(path, role, root)
@@ -249,6 +251,8 @@ class TufRepository:
                 return self._targets
             if targets.version <= self._targets.version:
                 raise RequestRejected(f"targets {targets.version} are older than what there is")
+            if targets.expires <= _at(now):
+                raise RequestRejected(f"the targets were good until {targets.expires:%Y-%m-%d}")
             try:
                 root.verify_delegate(Targets.type, metadata.signed_bytes, metadata.signatures)
                 for name, file in targets.targets.items():

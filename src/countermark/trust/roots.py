@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TUF roots: the next one, and whether it is one. Specification: TUF 1.0, sections 4.3 and 5.3."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from countermark.trust.root_keys import check_distinct, spki_of
 MAX_ROOT_BYTES = 500_000  # python-tuf's clients take no more than 512,000
 _ROLES = frozenset((Root.type, Timestamp.type, Snapshot.type, Targets.type))
 _MAX_KEYS = 64
+_KEY_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ def parse_root(data: bytes) -> Metadata[Root]:
         raise FormatError("TUF root", "does not describe the four roles, with keys of theirs")
     if not root.consistent_snapshot:
         raise FormatError("TUF root", "is of a repository without consistent snapshots")
+    if not all(map(_KEY_ID.fullmatch, root.keys)):
+        raise FormatError("TUF root", "has a key id that is no SHA-256 in hexadecimal")
     check_distinct(root.keys.values())
     for name, role in root.roles.items():
         if set(role.keyids) - set(root.keys):

@@ -367,6 +367,30 @@ def test_a_damaged_newest_root_is_noticed(made: MadeRepository) -> None:
         TufRepository.open(made.objects, made.online)
 
 
+def test_what_expired_on_its_way_is_refused(
+    made: MadeRepository, holders: dict[str, FileSigner]
+) -> None:
+    root = role_keys(TufRepository.open(made.objects, made.online).root, "root")
+    offline = RoleKeys(keys_of(holders), 1)
+    ceremony = begun(made, root, targets=offline, files=TARGETS)
+    ceremony = signed(ceremony, made.root_key, holders["ada"])
+    repository = TufRepository.open(made.objects, made.online)
+    for late in (START + YEAR, START + 2 * YEAR):
+        with pytest.raises(RequestRejected, match="good until"):
+            repository.publish_signed(
+                ceremony.root or b"", ceremony.targets or b"", dict(ceremony.files), late
+            )
+    assert TufRepository.open(made.objects, made.online).root.version == 1
+
+
+def test_a_key_id_cannot_speak_to_a_terminal(made: MadeRepository) -> None:
+    tree = json.loads(made.objects.fetch("1.root.json"))
+    (keyid, *_) = tree["signed"]["roles"]["root"]["keyids"]
+    text = json.dumps(tree).replace(keyid, "\\u001b[2Jtrust me")
+    with pytest.raises(FormatError, match="key id"):
+        parse_root(text.encode())
+
+
 def test_what_a_ceremony_of_nothing_says(made: MadeRepository) -> None:
     root_data = made.objects.fetch("1.root.json")
     with pytest.raises(FormatError, match="nothing to sign"):
