@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 from countermark.client.choice import Instance
+from countermark.client.deadline import Deadline
 from countermark.client.submit import request_timestamp, submit_entry
 from countermark.client.transport import Transport
 from countermark.core.bundle.bundle import HASH_ALGORITHMS, Bundle, TransparencyLogEntry
@@ -49,12 +50,14 @@ class Prepared(NamedTuple):
         verifier_pem: what the log is to be told: certificate or public key.
         artifact: what was signed.
         policy: what the finished bundle must verify under.
+        deadline: when the time for this signature is over; None if it begins anew.
     """
 
     bundle: Bundle
     verifier_pem: str
     artifact: Artifact
     policy: Policy | PublicKey
+    deadline: Deadline | None = None
 
 
 def stamp(instance: Instance, bundle: Bundle, transport: Transport) -> Bundle:

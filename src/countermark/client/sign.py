@@ -92,33 +92,46 @@ class Signer:
         Raises RequestRejected or Unavailable if a service does not do its part,
         VerificationError if one did it wrong, NotFound or OSError if the source can't be read.
         """
-        digest = self._digest(source, progress)
-        transport = self._budgeted()
-        return self._finish(self._prepare_digest(digest, transport), transport)
+        return self.finish(self.prepare(source, progress=progress))
 
     def sign_statement(self, payload: bytes) -> Signed:
         """Sign an in-toto statement, byte for byte as it is, in a DSSE envelope."""
-        transport = self._budgeted()
-        return self._finish(self._prepare_statement(payload, transport), transport)
+        return self.finish(self.prepare_statement(payload))
 
     def prepare(self, source: Source, *, progress: Callable[[int], None] | None = None) -> Prepared:
         """`sign` up to the log: what it returns is signed and timestamped. See `finish`."""
-        digest = self._digest(source, progress)
-        return self._prepare_digest(digest, self._budgeted())
+        artifact = self._digest(source, progress)
+        deadline = Deadline.after(self._timeout_s)
+        credential = self._source.current(self._transport.until(deadline))
+        signature = credential.key.sign_digest(artifact.value)
+        content = MessageSignature(signature, _NAMES[artifact.hash_name], artifact.value)
+        return self._prepared(credential, content, artifact, deadline)
 
     def prepare_statement(self, payload: bytes) -> Prepared:
         """`sign_statement` up to the log."""
-        return self._prepare_statement(payload, self._budgeted())
+        digests = next(
+            (item.digests for item in parse_statement(payload).subjects if item.digests), None
+        )
+        if digests is None:
+            raise RequestRejected("the statement gives no SHA-2 digest of any artifact")
+        deadline = Deadline.after(self._timeout_s)
+        credential = self._source.current(self._transport.until(deadline))
+        _check_fits_statements(credential.key.public_key)
+        unsigned = Envelope(payload, PAYLOAD_TYPE_IN_TOTO, ())
+        # Without a key id: where it is not the one that Go reckons, Go passes the signature over.
+        signature = EnvelopeSignature(credential.key.sign(unsigned.pae()))
+        envelope = unsigned._replace(signatures=(signature,))
+        return self._prepared(credential, envelope, KnownDigests(digests), deadline)
 
     def finish(self, prepared: Prepared) -> Signed:
         """Log what `prepare` made, and verify the whole. Safe to repeat: an entry is found again.
 
-        Raises Unavailable if the log is out of reach.
+        The log has what is left of the time that `prepare` began with; all of it again for
+        ``prepared._replace(deadline=None)``. Raises Unavailable if the log is out of reach.
         """
-        return self._finish(prepared, self._budgeted())
-
-    def _budgeted(self) -> Transport:
-        return self._transport.until(Deadline.after(self._timeout_s))
+        deadline = prepared.deadline or Deadline.after(self._timeout_s)
+        bundle = enter(self._instance, prepared, self._transport.until(deadline))
+        return check_whole(self._instance, prepared, bundle)
 
     def _digest(self, source: Source, progress: Callable[[int], None] | None) -> DigestArtifact:
         hash_name = self._source.hash_name
@@ -126,35 +139,14 @@ class Signer:
             return DigestArtifact(hash_name, hashlib.new(hash_name, source).digest())
         return DigestArtifact(hash_name, FileArtifact(source, progress).digest(hash_name))
 
-    def _prepare_digest(self, artifact: DigestArtifact, transport: Transport) -> Prepared:
-        credential = self._source.current(transport)
-        signature = credential.key.sign_digest(artifact.value)
-        content = MessageSignature(signature, _NAMES[artifact.hash_name], artifact.value)
-        return self._prepared(credential, content, artifact, transport)
-
-    def _prepare_statement(self, payload: bytes, transport: Transport) -> Prepared:
-        digests = next(
-            (item.digests for item in parse_statement(payload).subjects if item.digests), None
-        )
-        if digests is None:
-            raise RequestRejected("the statement gives no SHA-2 digest of any artifact")
-        credential = self._source.current(transport)
-        _check_fits_statements(credential.key.public_key)
-        unsigned = Envelope(payload, PAYLOAD_TYPE_IN_TOTO, ())
-        # Without a key id: where it is not the one that Go reckons, Go passes the signature over.
-        signature = EnvelopeSignature(credential.key.sign(unsigned.pae()))
-        envelope = unsigned._replace(signatures=(signature,))
-        return self._prepared(credential, envelope, KnownDigests(digests), transport)
-
     def _prepared(
-        self, credential: Credential, content: Content, artifact: Artifact, transport: Transport
+        self, credential: Credential, content: Content, artifact: Artifact, deadline: Deadline
     ) -> Prepared:
         # Before the log: a timestamp that can't be had should leave no entry behind.
+        transport = self._transport.until(deadline)
         bundle = stamp(self._instance, credential.bundle(content), transport)
-        return Prepared(bundle, credential.verifier_pem, artifact, credential.policy)
-
-    def _finish(self, prepared: Prepared, transport: Transport) -> Signed:
-        return check_whole(self._instance, prepared, enter(self._instance, prepared, transport))
+        pem, policy = credential.verifier_pem, credential.policy
+        return Prepared(bundle, pem, artifact, policy, deadline)
 
 
 def _check_fits_statements(key: PublicKey) -> None:

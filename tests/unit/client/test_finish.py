@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from countermark.client.choice import Instance
 from countermark.client.credential import ManagedKey
+from countermark.client.deadline import Deadline
 from countermark.client.sign import Signer
 from countermark.client.transport import Transport
 from countermark.core.bundle.bundle import Bundle
@@ -38,7 +39,7 @@ from countermark.drivers.keys.file import FileSigner
 from countermark.rpc.local import LocalKeeper
 from countermark.tsa.api import routes
 from countermark.tsa.keeper import TimestampKeeper
-from tests.support.asgi import Browser
+from tests.support.asgi import Browser, Reply
 from tests.support.instance import free_port
 from tests.support.scripted_server import scripted
 from tests.support.timestamps import StandingClock, SystemEntropy, make_authority
@@ -76,9 +77,16 @@ def served(browser: Browser) -> Iterator[str]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {"content-type": self.headers["content-type"]}
-            reply = browser.send("POST", self.path, headers=headers, body=body)
+            self._answer(browser.send("POST", self.path, headers=headers, body=body))
+
+        def do_GET(self) -> None:
+            self._answer(browser.send("GET", self.path))
+
+        def _answer(self, reply: Reply) -> None:
             self.send_response(reply.status)
             self.send_header("Content-Length", str(len(reply.body)))
+            if "location" in reply.headers:
+                self.send_header("Location", reply.headers["location"])
             self.end_headers()
             self.wfile.write(reply.body)
 
@@ -229,3 +237,16 @@ def test_a_managed_keys_bundle_names_the_key(world: World) -> None:
     other = Key(ec.SECP256R1()).public_key
     with pytest.raises(CountermarkError):
         verify(signed.bundle, BytesArtifact(DATA), world.root, other)
+
+
+def test_timestamp_and_log_share_one_budget_of_time(world: World) -> None:
+    signer = world.signer()
+    prepared = signer.prepare(DATA)
+    assert prepared.deadline is not None
+    assert prepared.deadline.left_s() < 10
+    late = prepared._replace(deadline=Deadline.after(-1))
+    with pytest.raises(UpstreamDown, match=r"transparency log at \S+ takes too long"):
+        signer.finish(late)
+    assert signer.finish(late._replace(deadline=None)).evidence.records
+    again = signer.finish(prepared)  # found again
+    assert again.bundle.signature == prepared.bundle.signature
