@@ -21,8 +21,8 @@ from countermark.client.verify import (
     STAGING,
     FileArtifact,
     Root,
+    RootChooser,
     bundle_path,
-    choose_root,
     named_root,
     read_file,
     root_from_file,
@@ -44,7 +44,6 @@ from countermark.core.verify.verifier import ONE_OF_EACH, Expected
 if TYPE_CHECKING:
     from countermark.cli.verify_asked import Asked
     from countermark.cli.verify_who import Judge
-    from countermark.core.bundle.trusted_root import TrustedRoot
 
 HELP = """\
 Usage: countermark verify [OPTIONS] FILE…
@@ -197,7 +196,7 @@ def run(argv: Sequence[str]) -> int:
                 return spread(arguments, workers, output)
     except CountermarkError as error:
         return output.fail(error)
-    task = _Task(arguments, policies, root, asked, judge, LastSeen(), output, {})
+    task = _Task(arguments, policies, root, asked, judge, LastSeen(), output, {}, RootChooser())
     if listing:
         from countermark.cli.verify_checksums import verify_listed
 
@@ -230,6 +229,7 @@ class _Task(NamedTuple):
     seen: LastSeen
     output: Output
     ages: dict[str, str]
+    choose: RootChooser
 
     @property
     def kind(self) -> str:
@@ -260,17 +260,15 @@ class _Task(NamedTuple):
             thresholds, witnesses = ONE_OF_EACH, None
         else:
             thresholds, witnesses = self.asked.thresholds, self.asked.witnesses
-        evidence = root.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
-        lists = self.arguments.all("distrust")
-        if not lists:
-            return evidence
-        from countermark.client.distrust import heed, read_lists  # few name any
+        paths = self.arguments.all("distrust")
+        if not paths:
+            return root.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+        from countermark.client.distrust import read_lists, verify_heeding  # few name any
 
-        def again(pruned: "TrustedRoot") -> Evidence:
-            rest = Root(root.name, pruned, root.own_url, root.distrust)
-            return rest.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
-
-        return heed(bundle, evidence, root.trusted_root, read_lists(lists), again)
+        lists = read_lists(paths)
+        return verify_heeding(
+            root, lists, bundle, artifact, policy, thresholds, witnesses=witnesses
+        )
 
 
 def _verify(
@@ -292,7 +290,13 @@ def _verify(
         found = _signatures(name, bundle_file, task)
         code = None
         bundle, evidence = _holding(found, name, artifact, size, task)
-        told = _told(evidence, bundle, task.kind, output, print_it=print_it)
+        if task.kind:
+            from countermark.client.attestation import check_type
+
+            check_type(evidence.statement, task.kind)
+        if task.judge is not None:
+            task.judge.settle(name)
+        told = _told(bundle, output, print_it=print_it)
         if len(found) > 1:
             told |= {"signature": found.index(bundle) + 1, "signatures": len(found)}
     except CountermarkError as error:
@@ -348,17 +352,12 @@ def _beside(name: str, kind: str) -> str:
     return find_attestation(name, kind)
 
 
-def _told(
-    evidence: Evidence, bundle: Bundle, kind: str, output: Output, *, print_it: bool
-) -> dict[str, Any]:
-    """What the statement says, for programs; printed for others. Checks its type first."""
-    if not kind:
-        return {}
-    from countermark.client.attestation import check_type, predicate_of
-
-    check_type(evidence.statement, kind)
+def _told(bundle: Bundle, output: Output, *, print_it: bool) -> dict[str, Any]:
+    """What the statement says, for programs; printed for others."""
     if not print_it:
         return {}
+    from countermark.client.attestation import predicate_of
+
     predicate = predicate_of(bundle)
     if output.as_json:
         import json
@@ -373,7 +372,7 @@ def _with_progress(
     name: str, artifact: Artifact, size: int, bundle: Bundle, task: _Task
 ) -> Evidence:
     judge = task.judge
-    root = (judge.root() if judge is not None else None) or task.root or choose_root(bundle)
+    root = (judge.root() if judge is not None else None) or task.root or task.choose(bundle)
     task.check_age(name, root)
     with task.output.progress(f"hashing {name}", size) as ticker:
         if isinstance(artifact, FileArtifact):

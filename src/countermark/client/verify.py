@@ -19,6 +19,7 @@ from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, Trusted
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.encoding import to_base64
 from countermark.core.errors import (
+    CountermarkError,
     FormatError,
     IdentityMismatch,
     InclusionInvalid,
@@ -223,7 +224,9 @@ class Verifier:
 
         verifier = Verifier(self._root)
         if self._root is None:
-            verifier._choose = RootChooser(tuple(_candidates()))
+            verifier._choose = chooser = RootChooser()
+            if workers > 1:
+                chooser.read_all()
         task = VerifyItem(verifier, policy, thresholds)
         return in_order(task.run, items, workers, stays=is_open_file)
 
@@ -259,31 +262,51 @@ def choose_root(bundle: Bundle) -> Root:
 
 
 class Candidate(NamedTuple):
-    """A root that may be chosen, unread; fields as of `Root`."""
+    """A root that may be chosen, unread; fields as of `Root`, and the note of a merged one."""
 
     name: str
     data: bytes
     own_url: str = ""
     distrust: tuple[bytes, ...] = ()
+    note: bytes = b""
 
 
 class RootChooser:
-    """Chooses as `choose_root` does, but among roots that were read once, for many bundles."""
+    """Chooses as `choose_root` does, for many bundles: no root is read twice."""
 
-    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
-        """Fix the roots, in order."""
-        self._candidates = candidates
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._read: list[Candidate] = []
+        self._rest: Iterator[Candidate] = _candidates()
+        self._fault: CountermarkError | OSError | None = None
         self._chosen: dict[frozenset[bytes], Root] = {}
 
     def __call__(self, bundle: Bundle) -> Root:
         """See `choose_root`."""
         wanted = _wanted_logs(bundle)
         if wanted not in self._chosen:
-            chosen = _choose_among(wanted, iter(self._candidates))
+            chosen = _choose_among(wanted, self._candidates())
             if len(self._chosen) >= _MAX_CHOICES:
                 self._chosen.clear()
             self._chosen[wanted] = chosen
         return self._chosen[wanted]
+
+    def read_all(self) -> None:
+        """Read every root now, so that other processes can be given them."""
+        for _ in self._candidates():
+            pass
+        self._rest = iter(())
+
+    def _candidates(self) -> Iterator[Candidate]:
+        yield from self._read
+        try:
+            for candidate in self._rest:
+                self._read.append(candidate)
+                yield candidate
+        except (CountermarkError, OSError) as error:
+            self._fault = error
+        if self._fault is not None:  # what could not be read cannot be passed over
+            raise self._fault
 
 
 def _wanted_logs(bundle: Bundle) -> frozenset[bytes]:
@@ -295,11 +318,15 @@ def _wanted_logs(bundle: Bundle) -> frozenset[bytes]:
 
 def _choose_among(wanted: frozenset[bytes], candidates: Iterator[Candidate]) -> Root:
     texts = [to_base64(log_id).encode("ascii") for log_id in wanted]
-    for name, data, own_url, distrust in candidates:
+    for name, data, own_url, distrust, note in candidates:
         # Looking for the text is a quick no; the parsed root decides.
         if all(text in data for text in texts):
             root = parse_root(data)
             if wanted <= {log.log_id for log in root.tlogs}:
+                if note:
+                    from countermark.client.trust.merged import MergedRoot
+
+                    return MergedRoot.of(name, data, note)
                 return Root(name, root, own_url, distrust)
     error = InclusionInvalid("no trusted root knows the log that the bundle names")
     error.add_note("name the root to believe with --trusted-root FILE or --instance NAME")
@@ -316,7 +343,8 @@ def _candidates() -> Iterator[Candidate]:
         config = user_config()
         for path in (config.get("trusted_root"), config.get("trust_config")):
             if path:
-                yield Candidate(path, read_file(path, MAX_TRUSTED_ROOT_BYTES))
+                data = read_file(path, MAX_TRUSTED_ROOT_BYTES)
+                yield Candidate(path, data, note=_note_beside(path))
     yield Candidate(PUBLIC, shipped_root_json(PUBLIC))
 
 
@@ -349,12 +377,26 @@ def named_root(name: str) -> Root:
 
 def root_from_file(path: str) -> Root:
     """The root in a TrustedRoot or ClientTrustConfig file, or one of `countermark trust merge`."""
-    data = read_file(path, MAX_TRUSTED_ROOT_BYTES)
-    if os.path.exists(f"{path}.sources.json"):
-        from countermark.client.trust.merged import MAX_NOTE_BYTES, SUFFIX, MergedRoot
+    return root_of(path, read_file(path, MAX_TRUSTED_ROOT_BYTES))
 
-        return MergedRoot.of(path, data, read_file(path + SUFFIX, MAX_NOTE_BYTES))
+
+def root_of(path: str, data: bytes) -> Root:
+    """The root in `data`, which was read from `path`; see `root_from_file`."""
+    note = _note_beside(path)
+    if note:
+        from countermark.client.trust.merged import MergedRoot
+
+        return MergedRoot.of(path, data, note)
     return Root(path, parse_root(data))
+
+
+def _note_beside(path: str) -> bytes:
+    """What tells the parts of a merged root; empty if it is none."""
+    if not os.path.exists(f"{path}.sources.json"):
+        return b""
+    from countermark.client.trust.merged import MAX_NOTE_BYTES, SUFFIX
+
+    return read_file(path + SUFFIX, MAX_NOTE_BYTES)
 
 
 @lru_cache(maxsize=8)

@@ -249,3 +249,24 @@ def test_a_stream_takes_no_memory_whatever_its_size() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 8 * 1024 * 1024
+
+
+def test_a_batch_stops_at_a_root_that_cannot_be_read_as_a_single_verification_does(
+    home: Path,
+) -> None:
+    record("http://a.example", FORGE)
+    known, unknown = FORGE.bundle().serialize(), Forge().bundle().serialize()
+    (home / "home" / "config.toml").write_text('trusted_root = "absent.json"\n')
+    items = [Item(ARTIFACT, data) for data in (known, unknown, unknown, known)]
+    alone = []
+    for item in items:
+        try:
+            alone.append(str(Verifier().verify(ARTIFACT, item.bundle, ME).root))
+        except NotFound as error:
+            alone.append(str(error))
+    outcomes = list(Verifier().verify_many(items, ME))
+    together = [outcome.evidence.root if outcome else str(outcome.error) for outcome in outcomes]
+    assert together == alone
+    assert "there is no file" in alone[1]
+    with pytest.raises(NotFound, match="there is no file"):
+        Verifier().verify_many(items, ME, workers=2)
