@@ -10,7 +10,7 @@ from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import CountermarkError, SignatureInvalid
 from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.evidence import Evidence
-from countermark.core.verify.verifier import verify
+from countermark.core.verify.verifier import Thresholds, verify
 from tests.support.attacks import FORGE, ROOT
 from tests.support.every_key import REGISTRY, Kind, bundle_of, kind_of
 from tests.support.forge import ARTIFACT
@@ -94,3 +94,11 @@ def test_ml_dsa_signs_no_artifact_and_that_is_said() -> None:
     bundle = bundle_of(FORGE, kind_of("PKIX_ECDSA_P256_SHA_256"), log="v2")
     with pytest.raises(SignatureInvalid, match="ML_DSA_65 key cannot sign entries of log API v2"):
         verify(bundle, BytesArtifact(ARTIFACT), ROOT, key)
+
+
+def test_ml_dsa_signs_no_artifact_without_a_log_either() -> None:
+    key = PublicKey.from_spki(ml_dsa_key(), registry=True)
+    bundle = bundle_of(FORGE, kind_of("PKIX_ECDSA_P256_SHA_256"), log="v2")
+    bundle = bundle._replace(tlog_entries=())
+    with pytest.raises(SignatureInvalid, match="signs no digest of an artifact"):
+        verify(bundle, BytesArtifact(ARTIFACT), ROOT, key, thresholds=Thresholds(unlogged=True))
