@@ -14,7 +14,14 @@ import msgspec
 
 from countermark.client.deadline import Deadline
 from countermark.client.token_reply import read_reply
-from countermark.client.transport import METADATA_ADDRESS, Reply, Transport, check, is_loopback
+from countermark.client.transport import (
+    METADATA_ADDRESS,
+    METADATA_HEADER,
+    Reply,
+    Transport,
+    check,
+    is_loopback,
+)
 from countermark.core.errors import SettingsError, TokenRejected, Unavailable
 
 _WHAT = "Google's metadata server"
@@ -23,7 +30,7 @@ _API = "https://iamcredentials.googleapis.com"
 _PRODUCT_FILE = "/sys/class/dmi/id/product_name"
 _PRODUCTS = ("Google", "Google Compute Engine")
 _ACCOUNT = "/computeMetadata/v1/instance/service-accounts/default"
-_HEADERS = {"Metadata-Flavor": "Google"}
+_HEADERS = {METADATA_HEADER: "Google"}
 _WAIT_S = 5
 
 
@@ -88,7 +95,7 @@ def _lent(
 
 def _genuine(reply: Reply) -> Reply:
     """Google's documentation asks for this look: another server would not say so."""
-    if reply.headers.get("metadata-flavor") != "Google":
+    if reply.headers.get(METADATA_HEADER.lower()) != "Google":
         raise TokenRejected("what answers in place of Google's metadata server is not it")
     return reply
 

@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from countermark.client.transport import Transport, check, is_loopback, printable
+from countermark.client.transport import Transport, check, is_loopback, printable, split
 from countermark.core.encoding import to_base64
-from countermark.core.errors import FormatError, TokenRejected
+from countermark.core.errors import FormatError, SettingsError, TokenRejected
 from countermark.core.identity.token import parse_token
 from countermark.core.wire.oauth import (
     CLIENT_ID,
@@ -94,8 +94,13 @@ def discover(issuer: str, transport: Transport) -> Discovery:
 
 def check_endpoint(url: str) -> None:
     """Refuse to log in where others could listen. Raises FormatError."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+    try:
+        parts = split(url, _WHAT)
+    except SettingsError as error:
+        raise FormatError(_WHAT, f"{printable(url, 80)!r} is no address") from error
+    # Any other scheme would start whatever program the system has for it.
+    here = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    if not (here or parts.scheme == "https"):
         raise FormatError(_WHAT, f"{printable(url, 80)!r} is no safe place to log in")
 
 

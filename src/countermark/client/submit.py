@@ -68,7 +68,10 @@ def submit_entry(transport: Transport, url: str, proposal: bytes) -> Transparenc
 
 
 def _location(reply: Reply, base: str) -> str:
-    target = urljoin(base, reply.headers.get("location", ""))
-    if urlsplit(target)[:2] != urlsplit(base)[:2] or target == base:
-        raise FormatError(_LOG, "has this entry already but does not say where")
-    return target
+    try:
+        target = urljoin(base, reply.headers.get("location", ""))
+        if urlsplit(target)[:2] == urlsplit(base)[:2] and target != base:
+            return target
+    except ValueError:
+        pass
+    raise FormatError(_LOG, "has this entry already but does not say where")

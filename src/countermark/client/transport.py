@@ -8,14 +8,15 @@ Plain http is for this machine only, for the same reason.
 import copy
 import ipaddress
 import random
+import threading
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 
-from countermark.client.deadline import Deadline
+from countermark.client.deadline import Deadline, within
 from countermark.core.errors import (
     FormatError,
     Pushback,
@@ -31,8 +32,9 @@ _FIRST_WAIT_S = 0.25
 _BUSY = (429, 503)
 _GATEWAY = (502, 504)  # of a proxy whose server starts again; asked again within a budget only
 _PIECE_BYTES = 64 * 1024
+_CALL_TIMEOUTS = 4  # a call that has no deadline ends after so many times the wait for a byte
 # The cloud's own server beside each of its machines: answers cross no network, and tell no name.
-METADATA_ADDRESS = "169.254.169.254"
+METADATA_ADDRESS, METADATA_HEADER = "169.254.169.254", "Metadata-Flavor"
 
 
 class ConnectionLost(UpstreamDown):
@@ -126,8 +128,11 @@ class Transport:
     def _send(
         self, method: str, url: str, what: str, body: bytes | None, headers: dict[str, str]
     ) -> Reply:
-        reads = method == "GET" and urlsplit(url).netloc == METADATA_ADDRESS
-        pool = self._direct if reads else self._pool_for(url, what)
+        asks_cloud = method == "GET" and METADATA_HEADER in headers
+        if asks_cloud and split(url, what).netloc == METADATA_ADDRESS:
+            pool: urllib3.PoolManager = self._direct
+        else:
+            pool = self._pool_for(url, what)
         headers = {"User-Agent": "countermark", "Accept": "*/*", **headers}
         attempt = 0
         while True:
@@ -177,11 +182,14 @@ class Transport:
         headers: dict[str, str],
     ) -> Reply:
         url, headers = _without_resolving(url, headers)
-        left_s = self._deadline.left_s() if self._deadline is not None else self._timeout_s
+        left_s = self._timeout_s * _CALL_TIMEOUTS
+        if self._deadline is not None:
+            left_s = self._deadline.left_s()
         if left_s <= 0:
             raise out_of_time(url, what)
         read_s = min(self._timeout_s, left_s)
-        try:
+
+        def call(given_up: threading.Event) -> Reply:
             response = pool.request(
                 method,
                 url,
@@ -194,34 +202,48 @@ class Transport:
                 timeout=urllib3.Timeout(connect=min(read_s, 10), read=read_s),
             )
             try:
-                data = self._read(response, url, what)
+                data = self._read(response, url, what, given_up)
             except BaseException:
                 response.close()  # half read, so of no use to anybody else
                 raise
             response.release_conn()
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status, names, data, _address(url))
+
+        try:
+            return within(left_s, call)
+        except TimeoutError:
+            raise out_of_time(url, what) from None
         except urllib3.exceptions.LocationValueError as error:
             raise SettingsError(f"{what}: {url!r} is not a usable address") from error
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(url, what, error) from error
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, names, data, _address(url))
+        except ValueError:  # which would show the header, and that may be a secret
+            raise SettingsError(f"what was to be sent to {what} is no text for a header") from None
 
-    def _read(self, response: urllib3.BaseHTTPResponse, url: str, what: str) -> bytes:
+    def _read(
+        self,
+        response: urllib3.BaseHTTPResponse,
+        url: str,
+        what: str,
+        given_up: threading.Event,
+    ) -> bytes:
         """The body: bounded, and in time even if it comes byte by byte."""
         data = bytearray()
         while piece := response.read1(_PIECE_BYTES):
             data += piece
             if len(data) > _MAX_REPLY_BYTES:
                 raise FormatError(f"reply of {what}", f"is larger than {_MAX_REPLY_BYTES} bytes")
-            if self._deadline is not None and self._deadline.left_s() <= 0:
+            if given_up.is_set():
                 raise out_of_time(url, what)
         return bytes(data)
 
     def _pool_for(self, url: str, what: str) -> urllib3.PoolManager:
-        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
+        parts = split(url, what)
+        host = parts.hostname or ""
         if is_loopback(host):
             return self._direct
-        if scheme != "https":
+        if parts.scheme != "https":
             raise SettingsError(
                 f"{what}: {url} is neither https nor on this machine, so nothing is sent there"
             )
@@ -231,8 +253,26 @@ class Transport:
         if not proxy:
             return self._direct
         if proxy not in self._proxied:
-            self._proxied[proxy] = urllib3.ProxyManager(proxy)
+            try:
+                self._proxied[proxy] = urllib3.ProxyManager(proxy)
+            except (urllib3.exceptions.HTTPError, ValueError):  # shows what may be a password
+                raise SettingsError("the https proxy that is set is no http or https URL") from None
         return self._proxied[proxy]
+
+
+def split(url: str, what: str) -> SplitResult:
+    """A URL taken apart. Raises SettingsError for one that is none.
+
+    Refused too is what others read differently: for urllib3 a backslash ends the host's name, and
+    ``http://elsewhere\\@localhost`` would not be this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.port != 0 and "\\" not in url and url.isprintable() and " " not in url:
+            return parts
+    except ValueError:
+        pass
+    raise SettingsError(f"{what}: {printable(url)!r} is not a usable address")
 
 
 def _without_resolving(url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:

@@ -6,13 +6,12 @@ all of them together never end; it may redirect. Whatever it sends is judged by 
 """
 
 import os
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import IO, TypeVar
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 import countermark.core.light_tuf  # noqa: F401 - before tuf itself
@@ -27,39 +26,13 @@ from tuf.api.exceptions import (
 )
 from tuf.ngclient.fetcher import FetcherInterface
 
+from countermark.client.deadline import within
 from countermark.client.transport import Transport
 from countermark.core.errors import RequestRejected
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _PIECE_BYTES = 16 * 1024
 _NOT_FOUND = 404
-T = TypeVar("T")
-
-
-def within(total_s: float, work: Callable[[threading.Event], T]) -> T:
-    """The result of `work`, or its error, if that comes in time. Raises TimeoutError.
-
-    It is done in a thread that is left behind when time is over, and told so by the event:
-    timeouts of sockets begin again with every byte, and looking up a name has none.
-    """
-    done: queue.SimpleQueue[tuple[T, None] | tuple[None, Exception]] = queue.SimpleQueue()
-    given_up = threading.Event()
-
-    def run() -> None:
-        try:
-            done.put((work(given_up), None))
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
-            done.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        outcome = done.get(timeout=total_s)
-    except queue.Empty:
-        given_up.set()
-        raise TimeoutError from None
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
 
 
 class HTTPFetcher(FetcherInterface):
