@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from countermark.core.bundle.bundle import Bundle
+from countermark.core.bundle.bundle import Bundle, MessageSignature
 from countermark.core.bundle.legacy import from_parts, is_cosign_bundle, parse_cosign_bundle
 from countermark.core.crypto.keys import encode_pem
 from countermark.core.ct.sct import SignedCertificateTimestamp, sct_message_x509
@@ -218,6 +218,14 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 def test_what_is_malformed(tree: Any, why: str) -> None:
     with pytest.raises(FormatError, match=why):
         parse_cosign_bundle(json.dumps(tree).encode())
+
+
+def test_a_signature_that_begins_like_an_envelope_is_none() -> None:
+    """Ed25519 signatures are any bytes: one in 256 begins with a brace."""
+    for signature in (b"{" + bytes(range(128, 191)), b'{"sig": 1}' + b"\xff" * 54):
+        assert from_parts(signature).content == MessageSignature(signature, "", b"")
+    assert not is_cosign_bundle(b'{"base64Signature": "", "verificationMaterial": {}}')
+    assert not is_cosign_bundle(b"{}")
 
 
 def test_parts_that_are_empty_or_something_else() -> None:
