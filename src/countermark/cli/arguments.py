@@ -73,6 +73,8 @@ def parse_arguments(
                 if not rest:
                     raise RequestRejected(f"--{name} needs a value")
                 value = rest.pop()
+            if not value:  # most likely of a variable that is not set
+                raise RequestRejected(f"--{name} was given without a value")
             values[name] = (*values.get(name, ()), value)
         else:
             raise RequestRejected(f"there is no option --{name}")

@@ -88,7 +88,7 @@ def _expectation(
     if not any(name in values for name in (*WHO, *FLAGS)):
         values |= chosen(settings, WHO)
     variables = [f"COUNTERMARK_{name.upper().replace('-', '_')}" for name in ROOTS]
-    named = {name: values.get(name, ("",))[-1] for name in ROOTS}
+    named = {name: arguments.one(name) for name in ROOTS}
     if not any(named.values()):
         named = {name: environ.get(key, "") for name, key in zip(ROOTS, variables, strict=True)}
     if not any(named.values()):

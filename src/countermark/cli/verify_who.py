@@ -64,6 +64,10 @@ class Judge(Protocol):
         """Verify a file, or raise what `Root.verify` raises."""
         ...
 
+    def settle(self, name: str) -> None:
+        """Told that everything else about a file holds too. May still raise."""
+        ...
+
 
 class ByPolicy:
     """Asks a policy file."""
@@ -81,14 +85,20 @@ class ByPolicy:
         self.facts: dict[str, dict[str, Any]] = {}
         self.remarks: dict[str, str] = {}
         self._as = arguments.one("as")
-        path = arguments.one("policy")
+        path, lists = arguments.one("policy"), arguments.all("distrust")
+        self._distrust: tuple[bytes, ...] = ()
         try:
             self._file = PolicyFile.read(path)
+            if lists:
+                from countermark.client.distrust import read_lists
+
+                self._distrust = read_lists(lists)
         except OSError as error:
-            raise RequestRejected(f"{path} cannot be read: {error.strerror}") from error
+            named = error.filename or path
+            raise RequestRejected(f"{named} cannot be read: {error.strerror}") from error
         self._signer = _policy_signer(arguments)
         if self._signer is not None:
-            self._file.check_signature(self._signer, root)
+            self._file.check_signature(self._signer, root, distrust=self._distrust)
         elif root_flags and self._file.document.root is not None:
             raise _usage("the policy says whom to believe, and so does a flag", "say it once")
 
@@ -100,9 +110,13 @@ class ByPolicy:
         self, name: str, bundle: Bundle, artifact: Artifact, root: Root, under: Under
     ) -> Evidence:
         """See `Judge.verify`."""
-        evidence = self._file.verify(self._as or _base_name(name), bundle, artifact, root)
+        called = self._as or _base_name(name)
+        evidence = self._file.verify(called, bundle, artifact, root, distrust=self._distrust)
         self.facts[name] = {"policy": self._file.path, "policySigned": self._signer is not None}
         return evidence
+
+    def settle(self, name: str) -> None:
+        """See `Judge.settle`; nothing is left to do."""
 
 
 class Remembering:
@@ -120,6 +134,7 @@ class Remembering:
         self.remarks: dict[str, str] = {}
         self._as, self._trust = arguments.one("as"), arguments.flag("trust-first-use")
         self._policies, self._named = policies, named
+        self._new: dict[str, tuple[Remembered, Evidence, Root]] = {}
         if self._as and len(arguments.operands) > 1 and self._trust:
             raise _usage("--as is for one FILE at a time", "verify the files one by one")
 
@@ -133,6 +148,7 @@ class Remembering:
         """See `Judge.verify`. Raises SignerUnknown or SignerChanged as well."""
         called = self._as or without_version(_base_name(name))
         known = find(called)
+        self._new.pop(name, None)
         evidence = self._any_of(self._expected(known, bundle), root, bundle, artifact, under)
         facts: dict[str, Any] = {"rememberedAs": called}
         self.facts[name] = facts
@@ -141,12 +157,29 @@ class Remembering:
             if not self._trust:
                 facts["signedBy"] = evidence.to_json()
                 raise _unknown(name, evidence)
-            if remember(_record(called, name, evidence)):
-                self.remarks[name] = f"remembered as the signer of {printable(called)}"
-                return evidence
-            known = find(called)  # another process was first
-            if known is None:
-                raise Conflict(f"{called} was forgotten while it was remembered")
+            self._new[name] = (_record(called, name, evidence), evidence, root)
+            return evidence
+        self._compare(name, known, evidence, root)
+        return evidence
+
+    def settle(self, name: str) -> None:
+        """Remember a new signer, now that nothing speaks against the signature any more.
+
+        Raises SignerChanged if another process was first, with somebody else.
+        """
+        if name not in self._new:
+            return
+        record, evidence, root = self._new.pop(name)
+        if remember(record):
+            self.remarks[name] = f"remembered as the signer of {printable(record.name)}"
+            return
+        known = find(record.name)  # another process was first
+        if known is None:
+            raise Conflict(f"{record.name} was forgotten while it was remembered")
+        self._compare(name, known, evidence, root)
+
+    def _compare(self, name: str, known: Remembered, evidence: Evidence, root: Root) -> None:
+        facts = self.facts[name]
         changes, notes = _differences(known, evidence, root, named=self._named)
         facts["changes"] = [item._asdict() for item in changes]
         facts["notes"] = [item._asdict() for item in notes]
@@ -154,8 +187,7 @@ class Remembering:
             facts["signedBy"] = evidence.to_json()
             raise _changed(known, evidence, changes)
         told = "".join(f"; {item}" for item in notes)
-        self.remarks[name] = printable(f"same signer as before ({called}){told}")
-        return evidence
+        self.remarks[name] = printable(f"same signer as before ({known.name}){told}")
 
     def _expected(self, known: Remembered | None, bundle: Bundle) -> tuple[Expected, ...]:
         if self._policies:

@@ -7,14 +7,20 @@ data directory of an instance of this machine), or in a file that the user named
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from countermark.client.verify import read_file
+from countermark.client.verify import Root, read_file
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.trusted_root import TrustedRoot
 from countermark.core.distrust.check import check_distrust, prune, refusal_of
 from countermark.core.distrust.document import MAX_LIST_BYTES, DistrustList
 from countermark.core.errors import VerificationError
+from countermark.core.verify.artifact import Artifact
 from countermark.core.verify.evidence import Check, Evidence
+from countermark.core.verify.verifier import ONE_OF_EACH, Expected, Thresholds
+
+if TYPE_CHECKING:
+    from countermark.core.verify.witness import WitnessPolicy
 
 
 def heed(
@@ -47,6 +53,26 @@ def heed(
             raise refusal_of(pruned) from error
     detail = check_distrust(bundle, evidence, known)
     return evidence._replace(checks=(*evidence.checks, Check("distrust", f"nothing in {detail}")))
+
+
+def verify_heeding(
+    root: Root,
+    lists: Sequence[bytes],
+    bundle: Bundle,
+    artifact: Artifact,
+    policy: Expected,
+    thresholds: Thresholds = ONE_OF_EACH,
+    *,
+    witnesses: "WitnessPolicy | None" = None,
+) -> Evidence:
+    """Verify as `Root.verify` does, heeding `lists` besides those of the root."""
+    evidence = root.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+
+    def again(pruned: TrustedRoot) -> Evidence:
+        rest = Root(root.name, pruned, root.own_url, root.distrust)
+        return rest.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
+
+    return heed(bundle, evidence, root.trusted_root, lists, again) if lists else evidence
 
 
 def read_lists(paths: Sequence[str]) -> tuple[bytes, ...]:

@@ -7,7 +7,8 @@ file that it refers to, or its signature would say nothing about whom it makes u
 
 import hashlib
 import os
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 from countermark.client.keys.several import first_that_holds
 from countermark.client.verify import (
@@ -17,9 +18,9 @@ from countermark.client.verify import (
     bundle_path,
     choose_root,
     named_root,
-    parse_root,
     read_bundle,
     read_file,
+    root_of,
 )
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES
@@ -62,20 +63,28 @@ class PolicyFile:
         name = os.fspath(path)
         return cls(name, read_file(name, MAX_POLICY_BYTES))
 
-    def check_signature(self, policy: Policy, root: Root | None, bundle: str = "") -> Evidence:
+    def check_signature(
+        self,
+        policy: Policy,
+        root: Root | None,
+        bundle: str = "",
+        *,
+        distrust: Sequence[bytes] = (),
+    ) -> Evidence:
         """Check that whom `policy` names signed these very bytes.
 
         Args:
             policy: who must have.
             root: whom to believe about that; None to choose by the bundle's logs.
             bundle: path of the signature, if it is not beside the policy.
+            distrust: distrust lists to heed besides those of the root, as files.
 
         Raises VerificationError, NotFound, FormatError; RequestRejected if the policy refers to
         a file without fixing its content.
         """
         signature = read_bundle(bundle or bundle_path(self.path))
         chosen = root or choose_root(signature)
-        evidence = chosen.verify(signature, BytesArtifact(self._data), policy)
+        evidence = _under(chosen, distrust)(signature, BytesArtifact(self._data), policy)
         loose = [file.path for file in self.document.references() if not file.sha256]
         if loose:
             error = RequestRejected(
@@ -94,7 +103,7 @@ class PolicyFile:
         if reference.file is None:
             return named_root(reference.instance)
         data = self._read(reference.file, MAX_TRUSTED_ROOT_BYTES)
-        return Root(self._path(reference.file), parse_root(data))
+        return root_of(self._path(reference.file), data)
 
     @cached_property
     def witnesses(self) -> WitnessPolicy | None:
@@ -105,7 +114,13 @@ class PolicyFile:
         return WitnessPolicy.parse(self._read(reference, MAX_WITNESS_POLICY_BYTES))
 
     def verify(
-        self, name: str, bundle: Bundle | bytes, source: Source, root: Root | None = None
+        self,
+        name: str,
+        bundle: Bundle | bytes,
+        source: Source,
+        root: Root | None = None,
+        *,
+        distrust: Sequence[bytes] = (),
     ) -> Evidence:
         """Check that whom the policy accepts for a file of that name signed it.
 
@@ -114,6 +129,7 @@ class PolicyFile:
             bundle: its signature, parsed or as JSON.
             source: the file: a path object, bytes, an open binary file, or a digest.
             root: whom to believe if the policy does not say; None to choose by the bundle's logs.
+            distrust: distrust lists to heed besides those of the root, as files.
 
         Raises VerificationError, FormatError, NotFound, SettingsError.
         """
@@ -125,7 +141,7 @@ class PolicyFile:
         accepted = self._accepted(rule, parsed)
 
         def check(expected: Expected) -> Evidence:
-            return chosen.verify(
+            return _under(chosen, distrust)(
                 parsed, artifact, expected, rule.thresholds, witnesses=self.witnesses
             )
 
@@ -169,3 +185,12 @@ class PolicyFile:
         if reference.sha256 and digest != reference.sha256:
             raise FormatError(path, "is not the file that the policy means: its sha256 is another")
         return data
+
+
+def _under(root: Root, distrust: Sequence[bytes]) -> Callable[..., Evidence]:
+    """`Root.verify`, heeding more distrust lists if there are any."""
+    if not distrust:
+        return root.verify
+    from countermark.client.distrust import verify_heeding  # few name any
+
+    return partial(verify_heeding, root, distrust)

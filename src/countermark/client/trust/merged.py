@@ -146,8 +146,10 @@ class MergedRoot(Root):
     @classmethod
     def of(cls, name: str, data: bytes, note: bytes) -> "MergedRoot":
         """Read both files. Raises FormatError."""
-        root = cls(name, TrustedRoot.parse(data))
-        root.parts = parse_parts(data, note)
+        parts = parse_parts(data, note)
+        lists = dict.fromkeys(data for part in parts for data in part.distrust)
+        root = cls(name, TrustedRoot.parse(data), distrust=tuple(lists))
+        root.parts = parts
         return root
 
     def verify(
@@ -171,8 +173,7 @@ class MergedRoot(Root):
                 raise  # what its own instance speaks against, no other part may save
             except VerificationError:
                 continue
-        lists = dict.fromkeys(data for part in self.parts for data in part.distrust)
-        together = Root(self.name, self.trusted_root, distrust=tuple(lists))
+        together = Root(self.name, self.trusted_root, distrust=self.distrust)
         evidence = together.verify(bundle, artifact, policy, thresholds, witnesses=witnesses)
 
         def holds(root: TrustedRoot) -> bool:

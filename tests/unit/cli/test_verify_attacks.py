@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`countermark verify` with options that could switch one another off."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from countermark.cli.arguments import Arguments
+from countermark.cli.git_expected import expectation
+from countermark.cli.verify_command import run
+from countermark.client.git.settings import GitSettings
+from countermark.client.instances import record_instance
+from countermark.client.remembered import everybody
+from countermark.client.trust.merged import SUFFIX, merge
+from countermark.client.trust.sources import Source
+from countermark.core.distrust.document import DistrustList
+from countermark.core.distrust.subject import SignerName
+from countermark.core.errors import RequestRejected
+from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
+from tests.support.made_certificates import NOW
+
+FORGE = Forge()
+ME = ("--identity", NAME, "--issuer", ISSUER)
+EVE = x509.RFC822Name("eve@example.org")
+POLICY = f"""
+version = 1
+
+[[artifact]]
+files = "app-*"
+
+[[artifact.any]]
+identity = "{NAME}"
+issuer = "{ISSUER}"
+"""
+SIZES = itertools.count(7)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COUNTERMARK_HOME", str(tmp_path / "home"))
+    for name in ("INSTANCE", "URL", "TRUSTED_ROOT", "TRUST_CONFIG"):
+        monkeypatch.delenv(f"COUNTERMARK_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    record_instance(
+        "http://localhost:7446",
+        "",
+        trusted_root_json=FORGE.trusted_root().serialize(),
+        signing_config_json=b"{}",
+        tuf_root_json=b"{}",
+    )
+    Path("policy.toml").write_text(POLICY)
+    return tmp_path
+
+
+def sign(file: str, data: bytes = ARTIFACT, forge: Forge = FORGE, **changes: Any) -> str:
+    Path(file).write_bytes(data)
+    bundle = forge.bundle(**{"artifact": data, "tree_size": next(SIZES), **changes})
+    Path(f"{file}.sigstore.json").write_bytes(bundle.serialize())
+    return file
+
+
+def distrusting(name: str, path: str = "distrust.json") -> str:
+    found = DistrustList.empty("https://sigstore.example.org", NOW)
+    listed = found.with_entry(SignerName(name, ""), "stolen laptop", "ada", NOW).serialize()
+    Path(path).write_bytes(listed)
+    return path
+
+
+# --- a distrust list and a policy file -----------------------------------------------------------
+
+
+def test_a_policy_does_not_switch_a_distrust_list_off(capsys: pytest.CaptureFixture[str]) -> None:
+    file, policy = sign("app-1.tgz"), ("--policy", "policy.toml")
+    assert run([file, *policy]) == 0
+    assert run([file, *policy, "--distrust", distrusting("eve@example.org")]) == 0
+    assert run([file, *policy, "--distrust", distrusting(NAME)]) == 1
+    assert "stolen laptop" in capsys.readouterr().err
+    assert run([file, *policy, "--distrust", "absent.json"]) == 11
+    Path("broken.json").write_text("{}")
+    assert run([file, *policy, "--distrust", "broken.json"]) == 65
+
+
+def test_a_distrusted_signer_signs_no_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    sign("policy.toml", POLICY.encode(), name=EVE)
+    by_eve = ("--policy-identity", "eve@example.org", "--policy-issuer", ISSUER)
+    command = [sign("app-1.tgz"), "--policy", "policy.toml", *by_eve]
+    assert run(command) == 0
+    assert run([*command, "--distrust", distrusting("eve@example.org")]) == 1
+    assert "stolen laptop" in capsys.readouterr().err
+
+
+def test_a_merged_root_that_a_policy_names_keeps_its_distrust_lists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    distrusting(NAME)
+    listed, roots = Path("distrust.json").read_text(), (FORGE, Forge())
+    sources = [
+        Source(name, "made", forge.trusted_root().serialize())
+        for name, forge in zip("ab", roots, strict=True)
+    ]
+    data, note = merge(sources)
+    tree = json.loads(note)
+    tree["parts"][0]["distrust"] = [listed]
+    Path("both.json").write_bytes(data)
+    Path(f"both.json{SUFFIX}").write_text(json.dumps(tree))
+    Path("policy.toml").write_text(POLICY + '[root]\nfile = "both.json"\n')
+    file = sign("app-1.tgz")
+    assert run([file, *ME, "--trusted-root", "both.json"]) == 1
+    assert run([file, "--policy", "policy.toml"]) == 1
+    assert capsys.readouterr().err.count("stolen laptop") == 2
+    record_instance(
+        "http://localhost:7446",
+        "",
+        trusted_root_json=Forge().trusted_root().serialize(),
+        signing_config_json=b"{}",
+        tuf_root_json=b"{}",
+    )
+    Path("home/config.toml").write_text(f'trusted_root = "{Path("both.json").absolute()}"\n')
+    assert run([file, *ME]) == 1
+    assert "stolen laptop" in capsys.readouterr().err
+
+
+# --- what was not verified is not remembered -----------------------------------------------------
+
+
+def test_a_statement_of_another_type_makes_nobody_known() -> None:
+    sign("app-1.tgz", envelope=True)
+    argv = ["app-1.tgz", "--bundle", "app-1.tgz.sigstore.json", "--trust-first-use"]
+    assert run([*argv, "--type", "vuln"]) == 1
+    assert everybody() == []
+    assert run([*argv, "--type", "https://example.org/predicate"]) == 0
+    assert [record.name for record in everybody()] == ["app-*.tgz"]
+
+
+def test_a_log_that_signed_two_trees_makes_nobody_known() -> None:
+    sign("app-1.tgz", tree_size=7000)
+    assert run(["app-1.tgz", *ME]) == 0
+    sign("lib-1.tgz", tree_size=7000, name=EVE)
+    assert run(["lib-1.tgz", "--trust-first-use"]) == 1
+    assert everybody() == []
+
+
+# --- options that swallow or drop others ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+@pytest.mark.parametrize("name", ["identity", "distrust", "trusted-root", "extension", "as"])
+def test_an_empty_value_takes_no_other_option_along(
+    name: str, workers: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Each process of --workers was given `--identity --distrust=LIST`, and so no list at all.
+    files = [sign("app-1.tgz"), sign("app-2.tgz")]
+    who = ("--identity", NAME, f"--{name}", "", "--distrust", distrusting(NAME), "--issuer", ISSUER)
+    assert run([*who, *workers, *files]) == 2
+    assert f"--{name} was given without a value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("values", [("",), ("root.json", "other.json")])
+def test_git_passes_over_no_root_that_was_named(values: tuple[str, ...]) -> None:
+    arguments = Arguments({"identity": (NAME,), "issuer": (ISSUER,), "trusted-root": values}, ())
+    with pytest.raises(RequestRejected, match="--trusted-root was given"):
+        expectation(arguments, GitSettings({}), {})
