@@ -51,6 +51,7 @@ def parse_checksums(data: bytes) -> tuple[Listed, ...]:
     if len(data) > MAX_BYTES:
         raise FormatError(_WHAT, f"is larger than {MAX_BYTES} bytes")
     found: dict[str, dict[str, bytes]] = {}
+    said: dict[tuple[str, str], bytes] = {}  # of one file, however its name is spelt
     # Names are bytes on most systems; whatever is no UTF-8 comes back as it was.
     for number, line in enumerate(data.decode("utf-8", "surrogateescape").split("\n"), 1):
         text = line.removesuffix("\r")
@@ -58,9 +59,9 @@ def parse_checksums(data: bytes) -> tuple[Listed, ...]:
             continue
         try:
             name, hash_name, digest = _parse_line(text)
-            digests = found.setdefault(name, {})
-            if digests.setdefault(hash_name, digest) != digest:
+            if said.setdefault((_plain(name), hash_name), digest) != digest:
                 raise ValueError("lists a file twice, differently")
+            found.setdefault(name, {})[hash_name] = digest
         except ValueError as error:
             raise FormatError(_WHAT, f"line {number} {error}") from error
         if len(found) > _MAX_ENTRIES:

@@ -99,6 +99,8 @@ def test_a_file_that_is_listed_twice() -> None:
     assert read(f"{A}  a\n{A} *a\n{LONG}  a\n") == {"a": {"sha256": A, "sha512": LONG}}
     with pytest.raises(FormatError, match="line 2 lists a file twice"):
         read(f"{A}  a\n{B}  a\n")
+    with pytest.raises(FormatError, match="line 2 lists a file twice"):  # one file all the same
+        read(f"{A}  folder/a\n{B}  ./folder//a\n")
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n"])

@@ -5,7 +5,8 @@ Judged after the verification: times, identity and entries are then proven, not 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from countermark.core.bundle.trusted_root import (
     TransparencyLog,
     TrustedRoot,
 )
+from countermark.core.crypto.certificate import Certificate
 from countermark.core.distrust.document import DistrustList, Entry
 from countermark.core.distrust.packages import names_package
 from countermark.core.distrust.subject import (
@@ -27,6 +29,7 @@ from countermark.core.distrust.subject import (
 from countermark.core.encoding import to_rfc3339
 from countermark.core.errors import CountermarkError, Distrusted
 from countermark.core.tlog.merkle import leaf_hash
+from countermark.core.tsp.response import parse_response
 from countermark.core.verify.evidence import Evidence
 
 
@@ -96,7 +99,7 @@ def refusal_of(pruned: Pruned) -> Distrusted:
 def _speaks_of(entry: Entry, bundle: Bundle, evidence: Evidence) -> bool:
     subject, signer = entry.subject, evidence.signer
     if isinstance(subject, KeyHash):
-        return subject.sha256 == evidence.key.key_id
+        return subject.sha256 == evidence.key.key_id or subject.sha256 in _stamping_keys(bundle)
     if isinstance(subject, SignerName):
         return signer is not None and subject.is_of(signer.name, signer.issuer)
     if isinstance(subject, CertificateHash):
@@ -131,10 +134,21 @@ def _log_keys(log: TransparencyLog) -> set[bytes]:
 
 
 def _authority_keys(authority: CertificateAuthority) -> set[bytes]:
-    try:
-        return {certificate.public_key.key_id for certificate in authority.certificates}
-    except CountermarkError:
-        return set()
+    return _keys_of(authority.certificates)
+
+
+def _stamping_keys(bundle: Bundle) -> set[bytes]:
+    """Keys that came along with timestamps: a root may list their authority's issuer alone."""
+    tokens = map(parse_response, bundle.timestamps)
+    return {key for token in tokens for key in _keys_of(token.certificates)}
+
+
+def _keys_of(certificates: Iterable[Certificate]) -> set[bytes]:
+    keys: set[bytes] = set()
+    for certificate in certificates:
+        with suppress(CountermarkError):  # one that cannot be used vouches for nothing
+            keys.add(certificate.public_key.key_id)
+    return keys
 
 
 def _sha256(data: bytes) -> bytes:

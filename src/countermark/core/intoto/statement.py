@@ -14,6 +14,8 @@ from countermark.core.errors import FormatError
 STATEMENT_TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
 VERIFICATION_SUMMARY = "https://slsa.dev/verification_summary/v1"
 """The predicate type of `verification_summary`, known here to those that seldom meet one."""
+ANY_SUMMARY = "https://slsa.dev/verification_summary/"
+"""What the types of summaries of every version begin with."""
 DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
 MAX_SUBJECTS, MAX_DIGESTS = 1024, 32
 MAX_STATEMENT_BYTES = 16 * 1024 * 1024

@@ -27,6 +27,7 @@ UNEVALUATED = "SLSA_BUILD_LEVEL_UNEVALUATED"
 """The level for a verification that did not look at how the artifact was built."""
 _WHAT = "verification summary"
 _SLSA_VERSION = "1.0"
+_RESULTS = ("verificationResult", "verification_result")
 _MAX_TEXT, _MAX_INPUTS, _MAX_ANNOTATIONS = 16 * 1024, 32, 64
 
 
@@ -101,13 +102,8 @@ def summary_statement(summary: VerificationSummary, subjects: tuple[Subject, ...
 
 def parse_summary(payload: bytes) -> VerificationSummary:
     """Read the predicate of a summary; its statement was parsed before. Raises FormatError."""
-    if len(payload) > MAX_STATEMENT_BYTES:
-        raise FormatError(_WHAT, f"is larger than {MAX_STATEMENT_BYTES} bytes")
-    try:
-        tree = json.loads(from_utf8(payload, _WHAT), object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(_WHAT, "is not JSON, or not JSON that can be trusted") from error
-    if not isinstance(tree, dict) or tree.get("predicateType") != PREDICATE_TYPE:
+    tree = _tree(payload)
+    if tree.get("predicateType") != PREDICATE_TYPE:
         raise FormatError(_WHAT, "is of another type")
     predicate = _object(tree, "predicate")
     policy = _object(predicate, "policy")
@@ -135,11 +131,43 @@ def check_summary(payload: bytes) -> VerificationSummary:
     Raises SignatureInvalid for one that says anything else, FormatError.
     """
     summary = parse_summary(payload)
-    if summary.result != PASSED:
-        raise SignatureInvalid(
-            f"the signed summary says that the verification ended with {summary.result[:40]!r}"
-        )
+    _check_result(summary.result)
     return summary
+
+
+def check_any_summary(payload: bytes) -> None:
+    """Check that a summary of any version says that the verification passed.
+
+    Versions before 1 spell the result differently; of later ones nothing else is known. Raises
+    what `check_summary` raises.
+    """
+    tree = _tree(payload)
+    if tree.get("predicateType") == PREDICATE_TYPE:
+        check_summary(payload)
+        return
+    predicate = _object(tree, "predicate")
+    found = [predicate[name] for name in _RESULTS if name in predicate]
+    for result in found or [None]:
+        _check_result(result)
+
+
+def _check_result(result: object) -> None:
+    if result != PASSED:
+        raise SignatureInvalid(
+            f"the signed summary says that the verification ended with {str(result)[:40]!r}"
+        )
+
+
+def _tree(payload: bytes) -> dict[str, Any]:
+    if len(payload) > MAX_STATEMENT_BYTES:
+        raise FormatError(_WHAT, f"is larger than {MAX_STATEMENT_BYTES} bytes")
+    try:
+        tree = json.loads(from_utf8(payload, _WHAT), object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(_WHAT, "is not JSON, or not JSON that can be trusted") from error
+    if not isinstance(tree, dict):
+        raise FormatError(_WHAT, "is of another type")
+    return tree
 
 
 def _input_tree(item: InputAttestation) -> dict[str, Any]:

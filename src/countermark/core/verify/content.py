@@ -13,7 +13,7 @@ from countermark.core.errors import (
 )
 from countermark.core.intoto.envelope import PAYLOAD_TYPE_IN_TOTO, Envelope
 from countermark.core.intoto.statement import (
-    VERIFICATION_SUMMARY,
+    ANY_SUMMARY,
     Statement,
     Subject,
     parse_statement,
@@ -104,10 +104,10 @@ def _check_envelope(
             expected=PAYLOAD_TYPE_IN_TOTO,
         )
     statement = parse_statement(envelope.payload)
-    if statement.predicate_type == VERIFICATION_SUMMARY:
-        from countermark.core.intoto.verification_summary import check_summary  # few are
+    if statement.predicate_type.startswith(ANY_SUMMARY):
+        from countermark.core.intoto.verification_summary import check_any_summary  # few are
 
-        check_summary(envelope.payload)  # one that says FAILED must not end in "verified"
+        check_any_summary(envelope.payload)  # one that says FAILED must not end in "verified"
     subject = _subject(statement, artifact)
     check = Check(
         "signature",

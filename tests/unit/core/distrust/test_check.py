@@ -19,6 +19,7 @@ from countermark.core.bundle.trusted_root import (
     TrustedRoot,
     Validity,
 )
+from countermark.core.crypto.certificate import Certificate
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.distrust.check import check_distrust, prune, refusal_of
 from countermark.core.distrust.document import DistrustList
@@ -31,10 +32,12 @@ from countermark.core.distrust.subject import (
     SignerName,
     Subject,
 )
-from countermark.core.errors import Distrusted
+from countermark.core.errors import AlgorithmRefused, Distrusted
 from countermark.core.intoto.statement import Statement
 from countermark.core.intoto.statement import Subject as StatementSubject
 from countermark.core.tlog.merkle import leaf_hash
+from countermark.core.tsp.request import SIGSTORE_POLICY, TimestampRequest
+from countermark.core.tsp.token import TokenTemplate
 from countermark.core.verify.evidence import Evidence, ProvenTime
 from countermark.core.verify.signer import SignerIdentity
 from countermark.drivers.keys.file import P256, create_key
@@ -193,6 +196,43 @@ def test_packages(key: PublicKey, name: str, purl: str, hit: bool) -> None:
     found = evidence(key, names=("other.txt", name))
     assert refused(found, bundle(), Package(purl)) is hit
     assert not refused(evidence(key), bundle(), Package(purl))
+
+
+def test_a_timestampers_key_that_came_along_with_its_token(tmp_path: Path, key: PublicKey) -> None:
+    root = create_key(tmp_path / "tsa-root", P256, b"secret")
+    private = create_key(tmp_path / "tsa", P256, b"secret")
+    leaf, *_ = issue_tsa_chain("h", root, private.public_key, NOW, SystemEntropy()).chain
+    template = TokenTemplate(Certificate.parse(leaf), policy=SIGSTORE_POLICY)
+    request = TimestampRequest(
+        "sha256", hashlib.sha256(b"sig").digest(), nonce=1, certificates=True
+    )
+    draft = template.draft(request, serial=2, time=NOW)
+    stamp = draft.with_signature(private.sign(draft.message_to_sign))
+    stamped = bundle()._replace(timestamps=(stamp,))
+    assert refused(evidence(key), stamped, KeyHash(private.public_key.key_id))
+    assert not refused(evidence(key), stamped, KeyHash(root.public_key.key_id))
+    assert not refused(evidence(key), bundle(), KeyHash(private.public_key.key_id))
+
+
+def test_a_key_that_cannot_be_read_hides_no_other_of_its_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [create_key(tmp_path / name, P256, b"secret") for name in ("root", "leaf")]
+    chain = issue_tsa_chain("h", keys[0], keys[1].public_key, NOW, SystemEntropy()).chain
+    readable = Certificate.public_key.fget  # type: ignore[attr-defined]
+
+    def public_key(certificate: Certificate) -> PublicKey:
+        if certificate.der == chain[-1]:
+            raise AlgorithmRefused("of a curve that is not known here")
+        found: PublicKey = readable(certificate)
+        return found
+
+    monkeypatch.setattr(Certificate, "public_key", property(public_key))
+    authority = CertificateAuthority("h", "tsa", "tsa", chain, Validity(NOW))
+    trusted = TrustedRoot((), (), (), (authority,))
+    pruned = prune(trusted, [listing(KeyHash(keys[1].public_key.key_id))], [NOW])
+    assert pruned is not None
+    assert pruned.root.timestamp_authorities == ()
 
 
 def test_logs_and_authorities_are_left_out_of_the_root(tmp_path: Path, key: PublicKey) -> None:

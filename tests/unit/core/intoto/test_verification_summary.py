@@ -13,6 +13,7 @@ from countermark.core.intoto.verification_summary import (
     PREDICATE_TYPE,
     InputAttestation,
     VerificationSummary,
+    check_any_summary,
     check_summary,
     parse_summary,
     summary_statement,
@@ -70,6 +71,37 @@ def test_it_has_the_fields_of_the_specification() -> None:
 def test_a_verification_that_did_not_pass_vouches_for_nothing(result: str) -> None:
     with pytest.raises(SignatureInvalid, match=result):
         check_summary(changed(verificationResult=result))
+
+
+@pytest.mark.parametrize(
+    ("predicate", "good"),
+    [
+        ({"verification_result": "PASSED"}, True),
+        ({"verificationResult": "PASSED"}, True),
+        ({"verification_result": "FAILED"}, False),
+        ({"verificationResult": "PASSED", "verification_result": "FAILED"}, False),
+        ({"verificationResult": ["PASSED"]}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("version", ["v0.1", "v0.2", "v2", ""])
+def test_summaries_of_other_versions(version: str, predicate: dict[str, Any], good: bool) -> None:
+    tree = json.loads(summary_statement(SUMMARY, SUBJECTS))
+    tree["predicateType"] = f"https://slsa.dev/verification_summary/{version}"
+    payload = json.dumps(tree | {"predicate": predicate}).encode()
+    if good:
+        check_any_summary(payload)
+        return
+    with pytest.raises(SignatureInvalid, match="ended with"):
+        check_any_summary(payload)
+
+
+def test_any_summary_of_version_1_is_read_whole() -> None:
+    check_any_summary(summary_statement(SUMMARY, SUBJECTS))
+    with pytest.raises(SignatureInvalid, match="FAILED"):
+        check_any_summary(changed(verificationResult="FAILED"))
+    with pytest.raises(FormatError):
+        check_any_summary(changed(resourceUri=""))
 
 
 @pytest.mark.parametrize(
