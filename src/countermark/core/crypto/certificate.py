@@ -262,11 +262,16 @@ def _parse(data: bytes, what: str) -> Certificate:
 
 
 def _algorithm(element: der.Element, what: str) -> str:
-    """The OID of an AlgorithmIdentifier; its parameters are at most one element."""
+    """The OID of an AlgorithmIdentifier.
+
+    The algorithms we know have no parameters, or NULL; those of others are one element at most.
+    """
     reader = element.reader(what)
     oid = reader.oid()
     if reader:
-        reader.read()
+        parameters = reader.read().encoded
+        if oid in _SIGNATURES and (parameters != der.NULL_VALUE or not _SIGNATURES[oid][1]):
+            raise FormatError(what, "has parameters of its signature algorithm")
     reader.end()
     return oid
 
