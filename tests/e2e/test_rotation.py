@@ -2,17 +2,12 @@
 """`trust rotate` on a running instance: keys change, what was signed holds, everybody is served."""
 
 import json
-import subprocess
-import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from countermark.app.instance import load_instance
 from countermark.rpc.client import PATIENCE_S
 from tests.support.inside import inside
 from tests.support.running import Running
@@ -69,21 +64,6 @@ def signer_of(instance: Running, service: str) -> str:
     return data.decode()
 
 
-def step_of(instance: Running, service: str) -> str:
-    """How far its rotation is; empty if none is under way."""
-    config = load_instance(instance.data / "instance.json")
-    found = next((item for item in config.rotations if item.service == service), None)
-    return found.step if found is not None else ""
-
-
-def kill_keeper(instance: Running) -> None:
-    """kill -9 the keeper, if there is one at this moment; another one comes."""
-    for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"] or []
-        if "countermark.app.keeper" in line and str(instance.data) in line[-1]:
-            process.kill()
-
-
 def test_every_key_changes_while_everybody_is_served(instance: Running, tmp_path: Path) -> None:
     first = (instance.data / "tuf" / "1.root.json").read_bytes()
     ngclient(tmp_path / "old", instance.url, first).refresh()
@@ -116,31 +96,6 @@ def test_every_key_changes_while_everybody_is_served(instance: Running, tmp_path
         assert fetched == (instance.data / "trust" / "trusted_root.json").read_bytes()
     done = inside(instance, "trust", "rotate", "--status", "--data", str(instance.data))
     assert (done.code, done.out.count("nothing under way")) == (0, len(SERVICES))
-
-
-def test_killed_between_steps_it_goes_on(instance: Running) -> None:
-    service = "log"  # the one with most to do
-    before = sign(instance, f"before-a-kill-{service}")
-    command = [sys.executable, "-m", "countermark", "trust", "rotate", service]
-    command += ["--data", str(instance.data), "--now"]
-    for step in ("made", "published", "switching", "switched"):
-        process = subprocess.Popen(
-            command,
-            env=instance.environment(),
-            cwd=instance.home,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while process.poll() is None and step_of(instance, service) != step:
-            time.sleep(0.002)
-        process.kill()
-        process.wait(10)
-        if step == "switching":
-            kill_keeper(instance)
-    if step_of(instance, service):
-        assert rotated(instance, service, "--continue", "--now")["rotation"] is None
-    after = sign(instance, f"after-a-kill-{service}")
-    verify(instance, before, after)
 
 
 def test_what_is_not_under_way_is_not_gone_on_with(instance: Running) -> None:
