@@ -46,7 +46,7 @@ def within(total_s: float, work: Callable[[threading.Event], T]) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        outcome = done.get(timeout=total_s)
+        outcome = done.get(timeout=min(total_s, threading.TIMEOUT_MAX))
     except queue.Empty:
         given_up.set()
         raise TimeoutError from None

@@ -4,6 +4,7 @@
 import os
 import secrets
 
+from countermark.client.instances import sync_folder
 from countermark.client.verify import read_file
 from countermark.core.errors import NotFound, SettingsError
 
@@ -27,6 +28,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+        sync_folder(folder)
     except OSError as error:
         raise SettingsError(f"{os.fspath(path)} cannot be written: {error.strerror}") from error
 

@@ -9,6 +9,8 @@ can write this file chooses what the user trusts, hence the checks on its owner 
 This module is on the path of `verify`: plain standard library, nothing slow to import.
 """
 
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -178,6 +180,7 @@ def read_private_file(path: str) -> bytes | None:
                     raise SettingsError(
                         f"{path} can be written by others, so it is not believed: chmod 600 it"
                     )
+                check_folder(os.path.dirname(path))
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return None
@@ -193,15 +196,50 @@ def write_private_file(path: str, data: bytes) -> None:
     temporary = f"{path}.{os.getpid()}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
+        check_folder(os.path.dirname(path))
         if os.path.lexists(temporary):  # left by a process that was killed and had our number
             os.unlink(temporary)
-        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk is to get its room back
+                os.unlink(temporary)
+            raise
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def check_folder(path: str) -> None:
+    """Raise SettingsError for a folder that others may write to.
+
+    They could put a link there to any file of this user's, one that they sent them for instance.
+    """
+    if sys.platform != "win32" and os.stat(path).st_mode & 0o022:
+        raise SettingsError(
+            f"{path} can be written by others, so what is in it is not believed: chmod 700 it"
+        )
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable, where that can be. Raises OSError."""
+    if sys.platform == "win32":
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # one may write to a folder that one may not list
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that knows no such
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

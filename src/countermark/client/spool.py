@@ -18,7 +18,12 @@ from typing import Any, NamedTuple
 
 from countermark.client.choice import Instance, InstanceChoice, choose_instance
 from countermark.client.finish import Prepared, Signed, check_whole, enter
-from countermark.client.instances import home_dir, read_private_file, write_private_file
+from countermark.client.instances import (
+    home_dir,
+    read_private_file,
+    sync_folder,
+    write_private_file,
+)
 from countermark.client.transport import Transport
 from countermark.core.bundle import protojson
 from countermark.core.bundle.bundle import Bundle, MessageSignature
@@ -110,7 +115,7 @@ class Spool:
         except OSError as error:
             raise SettingsError(f"{self.folder} cannot be used: {error.strerror}") from error
         write_private_file(self._path(waiting.number), serialize(waiting))
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         return waiting
 
     def numbers(self) -> list[str]:
@@ -180,7 +185,7 @@ class Spool:
             raise NotFound(f"nothing waits under the number {number}") from error
         except OSError as error:
             raise SettingsError(f"{self._path(number)} stays: {error.strerror}") from error
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     @contextmanager
     def _held(self, number: str) -> Iterator[None]:
@@ -344,13 +349,3 @@ def _is_same(data: bytes, bundle: Bundle) -> bool:
 
 def _is_number(text: str) -> bool:
     return len(text) == 32 and all(char in "0123456789abcdef" for char in text)
-
-
-def _sync_folder(folder: str) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

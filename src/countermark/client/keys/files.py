@@ -10,6 +10,7 @@ import stat
 import sys
 from typing import Final
 
+from countermark.client.instances import sync_folder
 from countermark.client.keys import cosign, pkcs8
 from countermark.client.keys.asking import Asking
 from countermark.client.keys.local import LocalKey
@@ -89,7 +90,8 @@ def check_free(*paths: str) -> None:
 
 
 def create_file(path: str, data: bytes, mode: int = _PUBLIC_MODE) -> None:
-    """Write a file that does not exist yet, whole or not at all, with that mode from the start.
+    """Write a file that does not exist yet, whole or not at all, with that mode from the start;
+    durable on return.
 
     Raises RequestRejected if it exists, SettingsError.
     """
@@ -105,6 +107,7 @@ def create_file(path: str, data: bytes, mode: int = _PUBLIC_MODE) -> None:
         finally:
             if os.path.lexists(beside):
                 os.unlink(beside)
+        sync_folder(os.path.dirname(os.path.abspath(path)))
     except FileExistsError as error:
         raise RequestRejected(f"{path} exists already") from error
     except OSError as error:

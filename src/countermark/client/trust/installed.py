@@ -6,7 +6,12 @@ import re
 
 import msgspec
 
-from countermark.client.instances import home_dir, read_private_file, write_private_file
+from countermark.client.instances import (
+    home_dir,
+    read_private_file,
+    sync_folder,
+    write_private_file,
+)
 from countermark.client.trust.peers import Cache
 from countermark.core.errors import FormatError, SettingsError
 
@@ -75,6 +80,7 @@ def store_installed(installed: list[Installed]) -> None:
     if installed:
         data = msgspec.json.encode(_Document(_VERSION, installed))
         write_private_file(_path(), msgspec.json.format(data, indent=1))
+        sync_folder(home_dir())  # before anything that it notes is done
     elif os.path.exists(_path()):
         os.unlink(_path())
 

@@ -8,6 +8,7 @@ person or a program changed since then is left alone and named; so is everything
 but for the files that a client keeps in a folder that was made for it.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from countermark.client.instances import locked_home
+from countermark.client.instances import locked_home, sync_folder
 from countermark.client.trust.installed import Done, Installed, load_installed, store_installed
 from countermark.client.trust.peers import Block, Cache, File, Link, Plan
 from countermark.core.errors import NotFound, RequestRejected, SettingsError
@@ -49,13 +50,13 @@ def install(client: str, url: str, plan: Plan, *, replace: bool = False) -> Inst
         caches = tuple(filter(_is_new, plan.caches))
         entry = Installed(client, url, tuple(item for item, _ in work), caches)
         store_installed([*others, entry])
-        try:
-            for item, step in work:
+        for item, step in work:
+            try:
                 _carry_out(item, step)
-        except OSError as error:
-            failed = SettingsError(f"{error.filename} cannot be written: {error.strerror}")
-            failed.add_note(f"undo the rest: countermark trust uninstall --for {client}")
-            raise failed from error
+            except OSError as error:
+                failed = SettingsError(f"{item.path} cannot be written: {error.strerror}")
+                failed.add_note(f"undo the rest: countermark trust uninstall --for {client}")
+                raise failed from error
     return entry
 
 
@@ -234,14 +235,24 @@ def _rmdir(path: str) -> bool:
 
 
 def _write(path: str, data: bytes, mode: int) -> None:
-    """Whole or not at all, with exactly this mode."""
+    """Whole or not at all, with exactly this mode; durable on return."""
     temporary = f"{path}.{os.getpid()}.countermark"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-        file.write(data)
-        if sys.platform != "win32":
-            os.fchmod(file.fileno(), mode)
-    os.replace(temporary, path)
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if sys.platform != "win32":
+                os.fchmod(file.fileno(), mode)
+            # A person's own configuration is not to be empty after a crash.
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(path))
 
 
 def _block(text: str, before: bytes) -> str:
