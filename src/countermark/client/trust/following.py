@@ -100,6 +100,7 @@ def fetch(
         name = os.path.basename(kept_path(url)).removesuffix(".json")
         kept = update(folder, name, pin, old, source, fetcher)
         checked = verify_kept(pin, kept, seen)
+        _check_list(record if same_pin else None, checked.files)
         new = _record(url, record, pin, address, checked)
         write_kept(url, kept)
         _store(new)
@@ -196,6 +197,24 @@ def _usable_kept(url: str, pin: bytes, seen: Versions | None) -> Kept | None:
     return kept
 
 
+def _check_list(old: InstanceRecord | None, files: Mapping[str, bytes]) -> None:
+    """Check that whatever was distrusted still is, or was lifted: keys of TUF may be stolen.
+
+    Raises VerificationError, and FormatError for a list that cannot be read: it would refuse
+    whatever this instance vouches for.
+    """
+    new = DistrustList.parse(files[DISTRUST]) if DISTRUST in files else None
+    known = old.target(DISTRUST) if old is not None else None
+    if known is None:
+        return
+    if new is None:
+        raise VerificationError("the instance has a distrust list no more, and had one")
+    try:
+        new.check_follows(DistrustList.parse(known))
+    except FormatError as error:
+        raise VerificationError(str(error)) from error
+
+
 def _record(
     url: str, old: InstanceRecord | None, pin: bytes, address: str, checked: Checked
 ) -> InstanceRecord:
@@ -203,9 +222,6 @@ def _record(
     TrustedRoot.parse(files[TRUSTED_ROOT])
     if SIGNING_CONFIG in files:
         SigningConfig.parse(files[SIGNING_CONFIG])
-    if DISTRUST in files:
-        # One that cannot be read would refuse whatever this instance vouches for.
-        DistrustList.parse(files[DISTRUST])
     now_s = int(time.time())
     expires_at_s = int(checked.expires.timestamp())
     state = TufState(address, checked.versions, expires_at_s, now_s, now_s)

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from countermark.client.instances import load_instances
+from countermark.client.trust.chain import DISTRUST
 from countermark.client.trust.following import (
     Followed,
     fetch,
     use_kept,
 )
 from countermark.client.trust.kept import kept_path
+from countermark.core.distrust.document import DistrustList
+from countermark.core.distrust.subject import SignerName
 from countermark.core.errors import (
     CountermarkError,
     FormatError,
@@ -198,6 +201,28 @@ def test_a_target_that_was_changed(
     (path,) = repository.targets.targets["trusted_root.json"].get_prefixed_paths()
     repository.files[f"targets/{path}"] = trusted_root + b" "
     refused(mirror, known, "does not match expected hash")
+
+
+def test_what_was_distrusted_is_not_forgotten(repository: Repository, mirror: Mirror) -> None:
+    def publish(data: bytes) -> None:
+        repository.publish({**repository.contents, DISTRUST: data})
+
+    first = DistrustList.empty(mirror.url, now())
+    listed = first.with_entry(SignerName("eve@example.org", ""), "stolen", "ada", now())
+    publish(listed.serialize())
+    known = fetch(mirror.url, pin=repository.first_root)
+    assert known.record.target(DISTRUST) == listed.serialize()
+    publish(first.serialize())
+    refused(mirror, known, "no successor")
+    other = first.with_entry(SignerName("bob@example.org", ""), "stolen", "ada", now())
+    publish(other._replace(version=9).serialize())
+    refused(mirror, known, "is not what it was")
+    del repository.targets.targets[DISTRUST]
+    repository.publish()
+    refused(mirror, known, "no more")
+    lifted = listed.with_lifted(1, "found again", "ada", now())
+    publish(lifted.serialize())
+    assert fetch(mirror.url).record.target(DISTRUST) == lifted.serialize()
 
 
 def test_a_target_that_is_said_to_be_giant(
