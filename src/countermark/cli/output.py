@@ -68,7 +68,7 @@ class Output:
         name = f"{_RED}countermark:{_PLAIN}" if _coloured(sys.stderr) else "countermark:"
         print(f"{name} {printable(message)}", file=sys.stderr)
         if hint:
-            print(f"  {hint}", file=sys.stderr)
+            print(f"  {printable(hint)}", file=sys.stderr)
         return code
 
     @contextmanager

@@ -134,7 +134,7 @@ class Remembering:
         self.remarks: dict[str, str] = {}
         self._as, self._trust = arguments.one("as"), arguments.flag("trust-first-use")
         self._policies, self._named = policies, named
-        self._new: dict[str, tuple[Remembered, Evidence, Root]] = {}
+        self._new: dict[str, tuple[Remembered, Evidence]] = {}
         if self._as and len(arguments.operands) > 1 and self._trust:
             raise _usage("--as is for one FILE at a time", "verify the files one by one")
 
@@ -157,9 +157,9 @@ class Remembering:
             if not self._trust:
                 facts["signedBy"] = evidence.to_json()
                 raise _unknown(name, evidence)
-            self._new[name] = (_record(called, name, evidence), evidence, root)
+            self._new[name] = (_record(called, name, evidence), evidence)
             return evidence
-        self._compare(name, known, evidence, root)
+        self._compare(name, known, evidence)
         return evidence
 
     def settle(self, name: str) -> None:
@@ -169,18 +169,18 @@ class Remembering:
         """
         if name not in self._new:
             return
-        record, evidence, root = self._new.pop(name)
+        record, evidence = self._new.pop(name)
         if remember(record):
             self.remarks[name] = f"remembered as the signer of {printable(record.name)}"
             return
         known = find(record.name)  # another process was first
         if known is None:
             raise Conflict(f"{record.name} was forgotten while it was remembered")
-        self._compare(name, known, evidence, root)
+        self._compare(name, known, evidence)
 
-    def _compare(self, name: str, known: Remembered, evidence: Evidence, root: Root) -> None:
+    def _compare(self, name: str, known: Remembered, evidence: Evidence) -> None:
         facts = self.facts[name]
-        changes, notes = _differences(known, evidence, root, named=self._named)
+        changes, notes = _differences(known, evidence, named=self._named)
         facts["changes"] = [item._asdict() for item in changes]
         facts["notes"] = [item._asdict() for item in notes]
         if changes:
@@ -216,7 +216,7 @@ class Remembering:
 
 
 def _differences(
-    known: Remembered, evidence: Evidence, root: Root, *, named: bool
+    known: Remembered, evidence: Evidence, *, named: bool
 ) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
     """What makes it another signer, and what is different besides."""
     changes: tuple[Difference, ...] = ()
@@ -226,9 +226,9 @@ def _differences(
     elif known.key != evidence.key.spki or evidence.signer is not None:
         before = who(known.signer, known.key)
         changes = (Difference("signer", before, who(evidence.signer, evidence.key.spki)),)
-    if root.name != known.root and not named:
+    if evidence.root != known.root and not named:
         # Another root may vouch for the same names; which to believe is not the bundle's to say.
-        changes = (*changes, Difference("trusted root", known.root, root.name))
+        changes = (*changes, Difference("trusted root", known.root, evidence.root))
     return changes, notes
 
 

@@ -7,7 +7,7 @@ Each bundle is judged under one of them alone: the roots of several instances do
 from contextlib import suppress
 from typing import NamedTuple
 
-from countermark.client.verify import Root, parse_root, read_file
+from countermark.client.verify import Root, parse_root, read_file, root_of
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.trusted_root import MAX_TRUSTED_ROOT_BYTES, TrustedRoot
 from countermark.core.crypto.certificate import Certificate
@@ -29,11 +29,13 @@ class Roots(NamedTuple):
 
     @classmethod
     def from_file(cls, path: str) -> "Roots":
-        """Read a TrustedRoot, a ClientTrustConfig, or JSON Lines of them.
+        """Read a TrustedRoot, a ClientTrustConfig, or JSON Lines of them; or one that was merged.
 
         Raises NotFound, FormatError, OSError.
         """
-        return cls.parse(read_file(path, MAX_TRUSTED_ROOT_BYTES), path)
+        data = read_file(path, MAX_TRUSTED_ROOT_BYTES)
+        found = cls.parse(data, path)
+        return found if len(found.roots) > 1 else cls(path, (root_of(path, data),))
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> "Roots":

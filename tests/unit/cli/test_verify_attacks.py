@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`countermark verify` with options that could switch one another off."""
 
+import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -12,14 +13,18 @@ from cryptography import x509
 from countermark.cli.arguments import Arguments
 from countermark.cli.git_expected import expectation
 from countermark.cli.verify_command import run
+from countermark.client.foreign_roots import Roots
 from countermark.client.git.settings import GitSettings
 from countermark.client.instances import record_instance
 from countermark.client.remembered import everybody
 from countermark.client.trust.merged import SUFFIX, merge
 from countermark.client.trust.sources import Source
+from countermark.core.bundle.bundle import Bundle
 from countermark.core.distrust.document import DistrustList
 from countermark.core.distrust.subject import SignerName
-from countermark.core.errors import RequestRejected
+from countermark.core.errors import Distrusted, RequestRejected
+from countermark.core.verify.artifact import BytesArtifact
+from countermark.core.verify.policy import Identity
 from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
 from tests.support.made_certificates import NOW
 
@@ -45,15 +50,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("INSTANCE", "URL", "TRUSTED_ROOT", "TRUST_CONFIG"):
         monkeypatch.delenv(f"COUNTERMARK_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
+    record(FORGE)
+    Path("policy.toml").write_text(POLICY)
+    return tmp_path
+
+
+def record(forge: Forge) -> None:
     record_instance(
         "http://localhost:7446",
         "",
-        trusted_root_json=FORGE.trusted_root().serialize(),
+        trusted_root_json=forge.trusted_root().serialize(),
         signing_config_json=b"{}",
         tuf_root_json=b"{}",
     )
-    Path("policy.toml").write_text(POLICY)
-    return tmp_path
 
 
 def sign(file: str, data: bytes = ARTIFACT, forge: Forge = FORGE, **changes: Any) -> str:
@@ -93,35 +102,60 @@ def test_a_distrusted_signer_signs_no_policy(capsys: pytest.CaptureFixture[str])
     assert "stolen laptop" in capsys.readouterr().err
 
 
-def test_a_merged_root_that_a_policy_names_keeps_its_distrust_lists(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    distrusting(NAME)
-    listed, roots = Path("distrust.json").read_text(), (FORGE, Forge())
+def merged(listed: str = "") -> None:
+    """Writes both.json: FORGE's root with that distrust list, merged with another."""
     sources = [
         Source(name, "made", forge.trusted_root().serialize())
-        for name, forge in zip("ab", roots, strict=True)
+        for name, forge in zip("ab", (FORGE, Forge()), strict=True)
     ]
     data, note = merge(sources)
     tree = json.loads(note)
-    tree["parts"][0]["distrust"] = [listed]
+    tree["parts"][0]["distrust"] = [listed] if listed else []
     Path("both.json").write_bytes(data)
     Path(f"both.json{SUFFIX}").write_text(json.dumps(tree))
+
+
+def configure(root: str) -> None:
+    """Have that root chosen if none is named, since no instance knows FORGE's log any more."""
+    record(Forge())
+    Path("home/config.toml").write_text(f'trusted_root = "{Path(root).absolute()}"\n')
+
+
+def test_a_merged_root_keeps_its_distrust_lists_wherever_it_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    merged(Path(distrusting(NAME)).read_text())
     Path("policy.toml").write_text(POLICY + '[root]\nfile = "both.json"\n')
     file = sign("app-1.tgz")
     assert run([file, *ME, "--trusted-root", "both.json"]) == 1
     assert run([file, "--policy", "policy.toml"]) == 1
-    assert capsys.readouterr().err.count("stolen laptop") == 2
-    record_instance(
-        "http://localhost:7446",
-        "",
-        trusted_root_json=Forge().trusted_root().serialize(),
-        signing_config_json=b"{}",
-        tuf_root_json=b"{}",
-    )
-    Path("home/config.toml").write_text(f'trusted_root = "{Path("both.json").absolute()}"\n')
+    configure("both.json")
     assert run([file, *ME]) == 1
-    assert "stolen laptop" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("stolen laptop") == 3
+    (root,) = Roots.from_file("both.json").roots
+    bundle = Bundle.parse(Path(f"{file}.sigstore.json").read_bytes())
+    with pytest.raises(Distrusted):
+        root.verify(bundle, BytesArtifact(ARTIFACT), Identity(NAME, ISSUER))
+
+
+def test_a_signer_is_remembered_with_the_part_of_a_merged_root(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    merged()
+    configure("both.json")
+    assert run([sign("app-1.tgz"), "--trust-first-use"]) == 0
+    assert run([sign("app-2.tgz")]) == 0
+    assert "both.json: a, same signer as before" in capsys.readouterr().out
+
+
+def test_a_policys_words_are_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    policy = POLICY + '[root]\nfile = "\\u001b[2Jroot.json"\n'
+    sign("policy.toml", policy.encode())
+    by_me = ("--policy-identity", NAME, "--policy-issuer", ISSUER)
+    assert run([sign("app-1.tgz"), "--policy", "policy.toml", *by_me]) == 2
+    said = capsys.readouterr().err
+    assert "add the sha256 of \\x1b[2Jroot.json" in said
+    assert "\x1b" not in said
 
 
 # --- what was not verified is not remembered -----------------------------------------------------
@@ -164,3 +198,19 @@ def test_git_passes_over_no_root_that_was_named(values: tuple[str, ...]) -> None
     arguments = Arguments({"identity": (NAME,), "issuer": (ISSUER,), "trusted-root": values}, ())
     with pytest.raises(RequestRejected, match="--trusted-root was given"):
         expectation(arguments, GitSettings({}), {})
+
+
+# --- summaries and listings ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("result", "code"), [("PASSED", 0), ("FAILED", 1)])
+def test_a_summary_of_an_older_version(result: str, code: int) -> None:
+    digest = hashlib.sha256(ARTIFACT).hexdigest()
+    statement = {
+        "_type": "https://in-toto.io/Statement/v0.1",
+        "subject": [{"name": "app", "digest": {"sha256": digest}}],
+        "predicateType": "https://slsa.dev/verification_summary/v0.2",
+        "predicate": {"verification_result": result},
+    }
+    sign("app-1.tgz", envelope=True, statement=json.dumps(statement).encode())
+    assert run(["app-1.tgz", *ME]) == code
