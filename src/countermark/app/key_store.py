@@ -21,6 +21,15 @@ from countermark.drivers.durable import SECRET, create_file, read_secret
 from countermark.drivers.keys.file import P256, P384, create_key, load_signer
 from countermark.ports.signer import Signer
 
+
+def _stop(message: str) -> None:
+    error = SettingsError(f"{message}, and nobody is here to see to that")
+    error.add_note("log in to the token once with the right PIN by its own tool, then start again")
+    raise error
+
+
+UNATTENDED: Final = Asking(notice=_stop)
+"""Whoever starts an instance again and again must not lock its token with a wrong PIN."""
 STORE_FILE: Final = "key-store"
 _LABEL: Final = "COUNTERMARK TOKEN KEY"
 _IN_TOKENS: Final = (P256, P384)
@@ -62,7 +71,7 @@ def create_online_key(file: Path, kind: str, passphrase: bytes) -> Signer:
 
     # By its id alone: a run that was killed leaves keys behind that nobody was told of.
     named = token._replace(label=f"countermark {file.stem}", key_id=secrets.token_bytes(8))
-    _, public_key = generate_token_key(named, kind, Asking())
+    _, public_key = generate_token_key(named, kind, UNATTENDED)
     uri = token._replace(key_id=named.key_id)
     text = encode_pem(_LABEL, str(uri).encode()) + public_key.to_pem()
     create_file(file, text.encode("ascii"), SECRET)
@@ -83,7 +92,7 @@ def load_online_key(file: Path, passphrase: bytes) -> Signer:
     if [label for label, _ in blocks[1:]] != ["PUBLIC KEY"] or named.key_id is None:
         raise FormatError(file.name, "does not name a key of a token")
     expected = PublicKey.from_spki(blocks[1][1], file.name)
-    key = open_token_key(token._replace(key_id=named.key_id), Asking())
+    key = open_token_key(token._replace(key_id=named.key_id), UNATTENDED)
     if key.public_key != expected:
         raise SettingsError(f"the token's key for {file.stem} is another one than {file} says")
     return CheckedKey(key)

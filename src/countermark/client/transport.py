@@ -215,7 +215,7 @@ class Transport:
         except TimeoutError:
             raise out_of_time(url, what) from None
         except urllib3.exceptions.LocationValueError as error:
-            raise SettingsError(f"{what}: {url!r} is not a usable address") from error
+            raise SettingsError(f"{what}: {_readable(url)!r} is not a usable address") from error
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(url, what, error) from error
         except ValueError:  # which would show the header, and that may be a secret
@@ -245,7 +245,8 @@ class Transport:
             return self._direct
         if parts.scheme != "https":
             raise SettingsError(
-                f"{what}: {url} is neither https nor on this machine, so nothing is sent there"
+                f"{what}: {_address(url)} is neither https nor on this machine, so nothing is sent"
+                " there"
             )
         from urllib.request import getproxies, proxy_bypass  # slow, and not for this machine
 
@@ -272,7 +273,7 @@ def split(url: str, what: str) -> SplitResult:
             return parts
     except ValueError:
         pass
-    raise SettingsError(f"{what}: {printable(url)!r} is not a usable address")
+    raise SettingsError(f"{what}: {_readable(url)!r} is not a usable address")
 
 
 def _without_resolving(url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
@@ -361,6 +362,12 @@ def printable(text: str, limit: int = 300) -> str:
 def _address(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _readable(url: str) -> str:
+    """What can be shown of a text that is no URL: no query, and no password before a host."""
+    scheme, slashes, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    return printable(f"{scheme}{slashes}{rest.rpartition('@')[2]}")
 
 
 def _retry_after_s(reply: Reply) -> int | None:

@@ -182,3 +182,19 @@ def test_a_busy_server_does_not_say_how_long_we_live(said: str) -> None:
     ):
         submit_entry(Transport().until(Deadline.after(0.5)), script.url, b"{}")
     assert time.monotonic() - began_s < 10
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{_SECRET}@elsewhere.example/x?token={_SECRET}",
+        f"https://user:{_SECRET}@elsewhere.example:99999/x?token={_SECRET}",
+        f"https://user:{_SECRET}@[/x#{_SECRET}",
+        f"https://user:{_SECRET}@elsewhere.example\\/x",
+        f"https://user:{_SECRET}@127.0.0.1:1/x?token={_SECRET}",
+    ],
+)
+def test_passwords_and_queries_of_addresses_are_not_shown(url: str) -> None:
+    with pytest.raises(CountermarkError) as caught:
+        Transport(timeout_s=2).get(url, "it")
+    assert _SECRET not in str(caught.value)

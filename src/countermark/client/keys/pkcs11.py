@@ -148,8 +148,10 @@ def list_token_keys(
 
     uri = KeyURI.parse(reference)
     found: dict[str, PublicKey | None] = {}
-    for token in find_tokens(uri, environ):
-        if uri.pin is not None or uri.pin_file is not None:
+    has_pin = uri.pin is not None or uri.pin_file is not None
+    # A PIN is one token's: each of the others would be a wrong one nearer to locking itself.
+    for token in [find_token(uri, environ)] if has_pin else find_tokens(uri, environ):
+        if has_pin:
             session, _ = log_in(token, uri, asking, environ)
         else:
             with token_errors():

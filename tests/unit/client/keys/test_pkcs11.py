@@ -16,6 +16,7 @@ from typing import Any
 import pkcs11
 import pytest
 
+from countermark.app.key_store import UNATTENDED
 from countermark.client.keys.asking import Asking
 from countermark.client.keys.key import KINDS
 from countermark.client.keys.pkcs11_token import log_in
@@ -253,6 +254,24 @@ def test_a_locked_pin_is_not_tried_and_a_last_try_is_announced() -> None:
     gone: Any = LockedToken(0, pkcs11.exceptions.DeviceRemoved())
     with pytest.raises(UpstreamDown, match="DeviceRemoved"):
         log_in(gone, uri, asking, {})
+
+
+def test_an_instance_never_takes_a_token_s_last_try() -> None:
+    last: Any = LockedToken(pkcs11.TokenFlag.USER_PIN_FINAL_TRY)
+    with pytest.raises(SettingsError, match="locks itself if the PIN is wrong once more") as raised:
+        log_in(last, KeyURI(pin="0000"), UNATTENDED, {})
+    assert last.tried == []
+    assert "right PIN" in raised.value.__notes__[0]
+
+
+def test_a_pin_is_tried_at_one_token_only(tmp_path: Path) -> None:
+    two = softhsm(tmp_path)
+    two.token("one")
+    two.token("other")
+    listed = countermark(two, "key", "list", f"pkcs11:?pin-value={PIN}")
+    assert listed.returncode == 2, listed.stdout
+    assert "several tokens fit" in listed.stderr
+    assert PIN not in listed.stderr
 
 
 def test_an_officers_pin_is_no_users(hsm: SoftHSM, token: str) -> None:
