@@ -73,6 +73,10 @@ def parse_arguments(
                 if not rest:
                     raise RequestRejected(f"--{name} needs a value")
                 value = rest.pop()
+                if value.startswith("--"):  # the value before it was empty, and is gone
+                    raise RequestRejected(
+                        f"--{name} needs a value; if that is {value[:200]}, write it with ="
+                    )
             if not value:  # most likely of a variable that is not set
                 raise RequestRejected(f"--{name} was given without a value")
             values[name] = (*values.get(name, ()), value)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from countermark.cli.arguments import Arguments, printable
 from countermark.client.remembered import Remembered, find, remember
-from countermark.client.verify import Root
+from countermark.client.verify import Root, bundle_path, choose_root, read_bundle
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.crypto.keys import PublicKey
 from countermark.core.errors import (
@@ -98,7 +98,12 @@ class ByPolicy:
             raise RequestRejected(f"{named} cannot be read: {error.strerror}") from error
         self._signer = _policy_signer(arguments)
         if self._signer is not None:
-            self._file.check_signature(self._signer, root, distrust=self._distrust)
+            believed = root or choose_root(read_bundle(bundle_path(path)))
+            if limit := arguments.one("max-trust-age"):
+                from countermark.client.trust.age import age_note, read_limit
+
+                age_note(believed, time.time(), limit_days=read_limit(limit))
+            self._file.check_signature(self._signer, believed, distrust=self._distrust)
         elif root_flags and self._file.document.root is not None:
             raise _usage("the policy says whom to believe, and so does a flag", "say it once")
 

@@ -121,6 +121,17 @@ def configure(root: str) -> None:
     Path("home/config.toml").write_text(f'trusted_root = "{Path(root).absolute()}"\n')
 
 
+def test_a_root_of_unknown_age_is_believed_about_no_policy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sign("policy.toml", POLICY.encode())
+    by_me = ("--policy-identity", NAME, "--policy-issuer", ISSUER)
+    command = ["absent.tgz", "--policy", "policy.toml", *by_me]
+    assert run([*command, "--max-trust-age", "30"]) == 1
+    assert "nothing says how old" in capsys.readouterr().err
+    assert run(command) == 11
+
+
 def test_a_merged_root_keeps_its_distrust_lists_wherever_it_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -191,6 +202,14 @@ def test_an_empty_value_takes_no_other_option_along(
     who = ("--identity", NAME, f"--{name}", "", "--distrust", distrusting(NAME), "--issuer", ISSUER)
     assert run([*who, *workers, *files]) == 2
     assert f"--{name} was given without a value" in capsys.readouterr().err
+
+
+def test_an_option_is_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    file, distrust = sign("app-1.tgz"), f"--distrust={distrusting(NAME)}"
+    # What a shell makes of `--identity $NAME --identity $UNSET --distrust=… --issuer …`.
+    assert run(["--identity", NAME, "--identity", distrust, "--issuer", ISSUER, file]) == 2
+    assert "--identity needs a value" in capsys.readouterr().err
+    assert run([file, *ME, "--as=--odd", "--trust-first-use"]) == 0
 
 
 @pytest.mark.parametrize("values", [("",), ("root.json", "other.json")])
