@@ -10,6 +10,7 @@ import click
 
 from countermark.cli.options import (
     choice_from,
+    device_option,
     instance_options,
     json_option,
     no_browser_option,
@@ -17,9 +18,11 @@ from countermark.cli.options import (
     read_token,
 )
 from countermark.cli.output import Output
+from countermark.cli.signing import PERSON_OPTIONS, compare_logs
 from countermark.core.errors import CountermarkError, NotFound, RequestRejected
 
 if TYPE_CHECKING:
+    from countermark.client.choice import Instance
     from countermark.client.endorse import Endorsed, Expectation
     from countermark.client.identity import IdentityToken
     from countermark.client.sign import Signer
@@ -63,14 +66,10 @@ _MAX_KEY_BYTES = 64 * 1024
 )
 @click.option("--output", metavar="PATH", default="", help=f"Default: FILE{SUFFIX}.")
 @click.option("--overwrite", is_flag=True, help="Replace an endorsement that exists.")
-@click.option("--email", metavar="ADDRESS", default="", help="Sign as ADDRESS; own instance only.")
-@click.option(
-    "--identity-token-file",
-    metavar="FILE",
-    default="",
-    help="Sign as whom this token names; '-' for stdin.",
-)
+@PERSON_OPTIONS[0]
+@PERSON_OPTIONS[1]
 @no_browser_option
+@device_option
 @instance_options
 @json_option
 def endorse(
@@ -89,6 +88,7 @@ def endorse(
     email: str,
     identity_token_file: str,
     no_browser: bool,
+    device: bool,
     as_json: bool,
     **instance: str,
 ) -> int:
@@ -103,7 +103,9 @@ def endorse(
       --identity https://github.com/them/tool/.github/workflows/release.yml@refs/tags/v1 \\
       --issuer https://token.actions.githubusercontent.com
     """
+    from countermark.client.choice import choose_instance
     from countermark.client.endorse import endorse as vouch
+    from countermark.client.files import write_whole
 
     out = Output(as_json=as_json)
     try:
@@ -111,7 +113,10 @@ def endorse(
         expectation = _expectation(identity, issuer, key, unlogged=allow_unlogged)
         data, root = _evidence(file, bundle, outside_root, outside_instance, allow_unlogged)
         artifact = _hashed(file, data, root, expectation, out)
-        signer, name = _signer(instance, email, identity_token_file, no_browser=no_browser)
+        chosen = choose_instance(choice_from(instance))
+        signer, name = _signer(
+            chosen, email, identity_token_file, no_browser=no_browser, device=device
+        )
         done = vouch(
             signer,
             artifact,
@@ -123,7 +128,8 @@ def endorse(
             now=datetime.now(tz=UTC),
             resource_uri=resource,
         )
-        target.write_bytes(done.signed.bundle.serialize())
+        write_whole(target, done.signed.bundle.serialize() + b"\n")
+        compare_logs([done.signed.bundle], chosen, out)
     except CountermarkError as error:
         return out.fail(error)
     except OSError as error:
@@ -200,20 +206,19 @@ def _hashed(
 
 
 def _signer(
-    instance: dict[str, str], email: str, token_file: str, *, no_browser: bool
+    chosen: "Instance", email: str, token_file: str, *, no_browser: bool, device: bool
 ) -> tuple["Signer", str]:
     """Whoever vouches, and their name as a URI."""
-    from countermark.client.choice import choose_instance
     from countermark.client.identity import find_identity
     from countermark.client.sign import Signer
     from countermark.client.transport import Transport
 
-    chosen = choose_instance(choice_from(instance))
+    if device and (token_file or email):
+        raise RequestRejected("who signs is said in more than one way: --device asks a person")
     transport = Transport()
     token = read_token(token_file) if token_file else ""
-    identity = find_identity(
-        chosen, transport, token=token, email=email, prompts=prompts(no_browser=no_browser)
-    )
+    asking = prompts(no_browser=no_browser, device=device)
+    identity = find_identity(chosen, transport, token=token, email=email, prompts=asking)
     return Signer(chosen, identity, transport=transport), _uri(identity)
 
 

@@ -49,6 +49,17 @@ _SLICE_S = 0.2
 _LOG_TIMEOUT_S = 5
 _SECONDS = re.compile(r"([0-9]{1,6})(s|m|h)?", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+PERSON_OPTIONS = (
+    click.option(
+        "--email", metavar="ADDRESS", default="", help="Sign as ADDRESS; own instance only."
+    ),
+    click.option(
+        "--identity-token-file",
+        metavar="FILE",
+        default="",
+        help="Sign as whom this token names; '-' for stdin.",
+    ),
+)
 F = TypeVar("F", bound=Callable[..., Any])
 Advance: TypeAlias = Callable[[int], None]
 
@@ -95,15 +106,7 @@ def signing_options(command: F) -> F:
             callback=_keep,
             help="Its passphrase or PIN; '-' for stdin.  [else COUNTERMARK_PASSWORD, or asked]",
         ),
-        click.option(
-            "--email", metavar="ADDRESS", default="", help="Sign as ADDRESS; own instance only."
-        ),
-        click.option(
-            "--identity-token-file",
-            metavar="FILE",
-            default="",
-            help="Sign as whom this token names; '-' for stdin.",
-        ),
+        *PERSON_OPTIONS,
         click.option("--overwrite", is_flag=True, help="Replace bundles that exist."),
         click.option(
             "--spool",
