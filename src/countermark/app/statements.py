@@ -3,6 +3,7 @@
 
 import asyncio
 import hashlib
+import threading
 from typing import Final
 
 from countermark.app.data_dir import DataDir
@@ -23,6 +24,7 @@ from countermark.core.errors import RequestRejected
 from countermark.core.rekor import hashedrekord
 from countermark.core.rekor.shard import Shard
 from countermark.core.rekor.stored import stored_search_keys
+from countermark.drivers.durable import sync_folder
 from countermark.drivers.embedded.files import FileObjectStore
 from countermark.drivers.embedded.rocks import RocksLogStore
 from countermark.drivers.keys.file import P256
@@ -34,6 +36,7 @@ from countermark.tlog.personality import submission
 
 STATEMENT_KEY: Final = "statements"
 """Name of the online key that signs the instance's own statements."""
+_making = threading.Lock()
 
 
 def statement_handlers(
@@ -63,9 +66,15 @@ def statement_signer(data_dir: DataDir, name: str, passphrase: bytes | None) -> 
         raise RequestRejected(f"key {name[:40]!r} signs no statements")
     secret = passphrase or read_passphrase(data_dir.keys_passphrase_file)
     file = data_dir.key_file(name)
-    if file.exists():
+    with _making:
+        if not file.exists():
+            # Half a key that a kill or a full disk left under its name would stay for ever.
+            fresh = file.with_name(f"{name}.new")
+            fresh.unlink(missing_ok=True)
+            create_online_key(fresh, P256, secret)
+            fresh.replace(file)
+            sync_folder(file.parent)
         return load_online_key(file, secret)
-    return create_online_key(file, P256, secret)
 
 
 async def log_file(data: bytes, signer: Signer, log: Log, shard: Shard) -> Logged:
