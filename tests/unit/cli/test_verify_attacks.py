@@ -233,3 +233,75 @@ def test_a_summary_of_an_older_version(result: str, code: int) -> None:
     }
     sign("app-1.tgz", envelope=True, statement=json.dumps(statement).encode())
     assert run(["app-1.tgz", *ME]) == code
+
+
+# --- what held -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ME,
+        ("--unsafe-any-identity",),
+        ("--trust-first-use",),
+        ("--without-log",),
+        ("--threshold-logs", "1"),
+        ("--key-valid-from", "2020-01-01T00:00:00Z"),
+        ("--repository", "octo/app", "--issuer", ISSUER),
+        ("--extension", "commit=1"),
+    ],
+)
+def test_nothing_stands_beside_a_policy_that_it_says_itself(more: tuple[str, ...]) -> None:
+    assert run([sign("app-1.tgz"), "--policy", "policy.toml", *more]) == 2
+
+
+@pytest.mark.parametrize("name", ["times", "logs", "scts"])
+def test_no_threshold_is_below_one(name: str) -> None:
+    file = sign("app-1.tgz")
+    for number in ("0", "-1", "+1", "1.0", "1_0", "00", "33", "\u0663"):
+        assert run([file, *ME, f"--threshold-{name}={number}"]) == 2, number
+
+
+@pytest.mark.parametrize("other", ["tool-10", "tool-*", "TOOL-1.0", "t\u03bfol-1.0", "tool-1.0~9"])
+def test_no_other_name_makes_somebody_else_the_same_signer(other: str) -> None:
+    assert run([sign("tool-1.0"), "--trust-first-use"]) == 0
+    assert run([sign(other, name=EVE)]) == 1
+    assert run([other, "--as", "tool-*", "--trust-first-use"]) == 1
+
+
+def test_a_record_that_somebody_else_could_have_written() -> None:
+    assert run([sign("tool-1.0"), "--trust-first-use"]) == 0
+    (path,) = Path("home/signers").iterdir()
+    good, file = path.read_bytes(), sign("tool-1.1")
+    path.chmod(0o666)
+    assert run([file]) == 78
+    path.chmod(0o600)
+    for data in (good.replace(b'"tool-*"', b'"toil-*"'), good[:-5], b"[]"):
+        path.write_bytes(data)
+        assert run([file]) == 65
+    path.unlink()
+    Path("elsewhere").write_text("me")
+    path.symlink_to(Path("elsewhere").absolute())
+    assert run([file]) == 65
+    path.unlink()
+    path.mkdir()
+    assert run([file]) == 78
+    path.rmdir()
+    assert run([file]) == 1
+    path.write_bytes(good)
+    path.chmod(0o600)
+    assert run([file]) == 0
+
+
+def test_one_that_fails_among_many_is_the_exit_code() -> None:
+    good, bad = sign("app-1.tgz"), sign("app-2.tgz", name=EVE)
+    assert run([good, bad, *ME]) == run([bad, good, *ME]) == 1
+    assert run([good, "absent", good, *ME]) == 11
+    lines = [
+        json.dumps(json.loads(Path(f"{file}.sigstore.json").read_text())) for file in (bad, good)
+    ]
+    Path("both.jsonl").write_text("\n".join(lines))
+    policy = ("--bundle", "both.jsonl", "--policy", "policy.toml")
+    assert run([good, *policy]) == 0
+    assert run([good, *policy, "--distrust", distrusting(NAME)]) == 12
+    assert run([good, "--bundle", "both.jsonl"]) == 12
