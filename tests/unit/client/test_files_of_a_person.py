@@ -21,9 +21,11 @@ from countermark.client.spool import Spool
 from countermark.client.transport import Transport
 from countermark.client.trust.installed import Installed, load_installed, store_installed
 from countermark.client.trust.installing import _write as write_for_another_client
+from countermark.client.trust.installing import install, uninstall
+from countermark.client.trust.peers import Block, File, Link, Plan
 from countermark.core.bundle.bundle import Bundle
 from countermark.core.bundle.signing_config import SigningConfig
-from countermark.core.errors import CountermarkError, SettingsError
+from countermark.core.errors import CountermarkError, NotFound, SettingsError
 from countermark.core.verify.artifact import BytesArtifact
 from countermark.core.verify.policy import UnsafeAnyIdentity
 from tests.support.forge import ARTIFACT, Forge
@@ -184,7 +186,7 @@ def _killed_at(count: int, work: Callable[[], object]) -> bool:
 
             setattr(os, name, call)
 
-        for name in ("mkdir", "open", "fsync", "replace", "unlink"):
+        for name in ("mkdir", "open", "fsync", "replace", "unlink", "symlink", "rmdir"):
             dying(name)
         try:
             work()
@@ -256,3 +258,48 @@ def test_a_log_s_answer_about_another_signature_is_not_written(
         Spool().flush(waiting.number, Transport())
     assert not (tmp_path / "x.json").exists()
     assert Spool().numbers() == [waiting.number]
+
+
+def _contents(folder: Path) -> dict[str, object]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.is_dir()
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("killed_in", ["install", "uninstall"])
+def test_what_was_killed_in_a_person_s_folders_is_undone(
+    killed_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 60):
+        folder = tmp_path / str(number)
+        folder.mkdir(mode=0o700)
+        monkeypatch.setenv("COUNTERMARK_HOME", str(tmp_path / f"home {number}"))
+        (folder / "gitconfig").write_text("[user]\n\tname = me")
+        (folder / "old").write_text("old")
+        before = _contents(folder)
+        plan = Plan(
+            (
+                File(str(folder / "a/b/root.json"), b"root"),
+                Link(str(folder / "a/link"), str(folder / "a/b")),
+                Block(str(folder / "gitconfig"), "[gitsign]\n"),
+                File(str(folder / "old"), b"new"),
+            )
+        )
+
+        def set_up(plan: Plan = plan) -> None:
+            install("cosign", "https://x.example", plan, replace=True)
+
+        if killed_in == "uninstall":
+            set_up()
+        killed = _killed_at(
+            number, set_up if killed_in == "install" else lambda: uninstall("cosign")
+        )
+        try:
+            assert uninstall("cosign")[1] == []
+        except NotFound:
+            assert number < 8 or not killed  # before anything was noted, or all was done
+        assert _contents(folder) == before
+        if not killed:
+            break
+    assert 10 < number < 59

@@ -161,6 +161,8 @@ def _undo(item: Done) -> list[str]:
     """Undo one thing; names it if it is not what was made any more."""
     if item.kind == "folder":
         return [] if not os.path.isdir(item.path) or _rmdir(item.path) else [item.path]
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_beside(item.path))
     if not os.path.lexists(item.path):
         return []
     if item.kind == "link":
@@ -236,8 +238,10 @@ def _rmdir(path: str) -> bool:
 
 def _write(path: str, data: bytes, mode: int) -> None:
     """Whole or not at all, with exactly this mode; durable on return."""
-    temporary = f"{path}.{os.getpid()}.countermark"
+    temporary = _beside(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of a run that was killed
     descriptor = os.open(temporary, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -253,6 +257,11 @@ def _write(path: str, data: bytes, mode: int) -> None:
             os.unlink(temporary)
         raise
     sync_folder(os.path.dirname(path))
+
+
+def _beside(path: str) -> str:
+    """Where a file is written before it gets its name; one name, so that it can be undone too."""
+    return f"{path}.countermark-new"
 
 
 def _block(text: str, before: bytes) -> str:
