@@ -59,8 +59,8 @@ class SignerName(NamedTuple):
         return f"{self.identity}{f' by {self.issuer}' if self.issuer else ''}"
 
     def is_of(self, name: str, issuer: str) -> bool:
-        """Whether a certificate names this signer. Mail addresses match in any case."""
-        if self.issuer and self.issuer.rstrip("/") != issuer.rstrip("/"):
+        """Whether a certificate names this signer. Issuers, mail addresses match in any case."""
+        if self.issuer and self.issuer.rstrip("/").casefold() != issuer.rstrip("/").casefold():
             return False
         if name == self.identity:
             return True

@@ -110,6 +110,7 @@ def test_keys_certificates_and_names(key: PublicKey) -> None:
         CertificateHash(digest),
         SignerName("eve@example.org", ""),
         SignerName("Eve@Example.org", "https://issuer/"),
+        SignerName("eve@example.org", "https://ISSUER"),
     ):
         assert refused(found, signed, subject), subject
     for subject in (
