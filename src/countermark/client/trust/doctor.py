@@ -24,9 +24,9 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Timestamp  # type: ignore[attr-defined]
 from tuf.api.serialization import DeserializationError
 
+from countermark.client.deadline import within
 from countermark.client.transport import Transport
 from countermark.client.trust.chain import read_roots
-from countermark.client.trust.fetching import within
 from countermark.client.trust.kept import read_kept
 from countermark.client.trust.showing import parties, unusable_parts
 from countermark.client.trust.sources import Source
