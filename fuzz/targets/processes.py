@@ -173,13 +173,13 @@ def _home() -> Path:
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     folder = Path(tempfile.mkdtemp(prefix="countermark-fuzz-", dir=memory))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["COUNTERMARK_HOME"] = str(folder)
     return folder
 
 
 def _files(data: bytes) -> bool:
     """One file, in place of each that the program reads at its start."""
     home = _home()
+    os.environ["COUNTERMARK_HOME"] = str(home)
     taken = False
     for name in ("instances.json", "logins.json", "config.toml", "settings.toml"):
         (home / name).write_bytes(data)

@@ -107,4 +107,6 @@ def test_what_is_not_under_way_is_not_gone_on_with(instance: Running) -> None:
     again = inside(instance, "trust", "rotate", "tsa", "--new-root", *data)
     assert (again.code, "is under way" in again.err) == (2, True)
     state = rotated(instance, "tsa", "--abandon")
-    assert {key["state"] for key in state["keys"]} == {"active", "old"}
+    states = {key["state"] for key in state["keys"]}
+    assert "active" in states
+    assert "next" not in states

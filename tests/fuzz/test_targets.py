@@ -28,6 +28,12 @@ from fuzz.targets.documents import ARTIFACT
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # A target moves the home; afterwards it is as it was, for the tests that come after.
+    monkeypatch.setenv("COUNTERMARK_HOME", str(tmp_path))
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_seeds_and_changes_to_them(name: str) -> None:
     taken = run(TARGETS[name], seeds(name), changes=300)

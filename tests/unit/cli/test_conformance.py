@@ -11,6 +11,11 @@ from tests.support.forge import ARTIFACT, ISSUER, NAME, Forge
 from tests.support.vectors import BEACON, GITHUB, case_names, vectors
 
 
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COUNTERMARK_HOME", str(tmp_path / "home"))
+
+
 @pytest.mark.vectors
 @pytest.mark.parametrize("name", case_names("bundle-verify"))
 def test_cases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
