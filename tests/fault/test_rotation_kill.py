@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`trust rotate` killed with SIGKILL after every step, and the keeper in the middle of its switch.
 
-Part of `make fault`: tests/unit/app/test_rotation.py shows the same of every service, unkilled.
+tests/unit/app/test_rotation.py shows the same of every service, unkilled.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -17,13 +16,11 @@ from countermark.app.instance import load_instance
 from tests.e2e.test_rotation import rotated, sign, verify
 from tests.support.running import Running, running
 
-pytestmark = pytest.mark.xdist_group("instance")
+pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("rotation-kill")]
 
 
 @pytest.fixture
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    if not os.environ.get("COUNTERMARK_KILLS"):
-        pytest.skip("long: make fault")
     with running(tmp_path_factory.mktemp("instance")) as up:
         yield up
 
