@@ -42,6 +42,8 @@ def list_(as_json: bool) -> int:
         records = everybody()
     except CountermarkError as error:
         return output.fail(error)
+    if not records:
+        output.line("no signer is remembered: see `countermark verify --trust-first-use`")
     for record in records:
         signer = printable(who(record.signer, record.key))
         output.line(f"{printable(record.name)}: {signer}, since {_time(record)}")
